@@ -1,0 +1,150 @@
+"""The Broker contract: carry messages, lease them to one process at a time, and settle each lease once.
+
+`greenq.testing.brokers` checks everything that is written here against any implementation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ClassVar, Self
+
+from greenq.errors import GreenqError
+from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+
+__all__ = ["Broker", "Guarantees"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantees:
+    """What an implementation promises, and what it doesn't; `greenq doctor` and the manual print it.
+
+    Parameters:
+        survives_process: messages outlive the processes that sent them.
+        shared: other processes see the same queues.
+        exact_fetch: `fetch(n)` never takes more than `n` from the broker.
+        priorities: how many distinct priorities there are.
+        limits: what it does not do, one sentence each.
+    """
+
+    survives_process: bool
+    shared: bool
+    exact_fetch: bool
+    priorities: int
+    limits: tuple[str, ...] = ()
+
+
+class Broker(ABC):
+    """Carries messages between processes.
+
+    Every call has a deadline and may be made from any thread or green thread at any time; a call waits as
+    its caller's world waits and never stops a hub. Errors of the underlying library are translated:
+    `BrokerUnreachable` when nobody answers, `BrokerError` otherwise.
+    """
+
+    guarantees: ClassVar[Guarantees]
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def publish(self, messages: Sequence[Message], timeout: float) -> list[GreenqError | None]:
+        """Send many in as few round trips as possible, and wait for the broker's confirmation.
+
+        Parameters:
+            timeout: seconds for the whole batch.
+
+        Returns:
+            For each message None, or the `PublishError` (`PublishTimeout`: it may have arrived) of this one.
+
+        Raises:
+            BrokerUnreachable: none was sent.
+        """
+
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def lease(self, process: str, seconds: float) -> None:
+        """Name this process and take its lease; needed once before `fetch`.
+
+        Parameters:
+            process: a name that no other process has or had.
+            seconds: without a `renew` for so long, everything it fetched goes back.
+        """
+
+    @abstractmethod
+    def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
+        """Take up to `n` messages, leased to this process in the same atomic step.
+
+        The first queue with something in it comes first; in a queue higher priority, then age. Waits up to
+        `timeout` seconds until there is at least one, without polling the broker and without burning
+        CPU; returns an empty list after that, or at once after `wake`.
+        """
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Make a waiting `fetch` return now (a worker stops)."""
+
+    @abstractmethod
+    def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
+        """End many leases in as few round trips as possible.
+
+        Returns:
+            For each True, or False if the lease had been lost; then nothing was changed.
+        """
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Extend this process's lease by its full length. Called from a native thread, off every hub."""
+
+    @abstractmethod
+    def reap(self) -> int:
+        """Return the deliveries of every process whose lease ran out to their queues; how many they were."""
+
+    @abstractmethod
+    def release(self, process: str) -> int:
+        """Return the deliveries of a process that is known to be dead, or its own at its end."""
+
+    # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def declare(self, queues: Sequence[str]) -> None:
+        """Make the queues known, so that `depth` lists them while they are empty."""
+
+    @abstractmethod
+    def depth(self) -> dict[str, Depth]:
+        """Every known queue, and how many messages wait in it."""
+
+    @abstractmethod
+    def purge(self, queue: str) -> int:
+        """Drop what waits in the queue, now or later; leased messages and dead letters stay."""
+
+    @abstractmethod
+    def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
+        """The newest dead letters, of one queue or of all."""
+
+    @abstractmethod
+    def replay(self, key: str) -> bool:
+        """Send a dead letter to its queue again, its attempts forgotten; False if it is not there.
+
+        A dead letter whose envelope could not be read goes back as it came.
+        """
+
+    @abstractmethod
+    def bury(self, queue: str | None = None) -> int:
+        """Drop the dead letters of one queue or of all; how many they were."""
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections and files; leases are kept until `release` or their end. Idempotent."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,180 @@
+"""Every setting of greenq: its type, its default, and what it is for.
+
+The loader, the JSON schema, `greenq config show` and the manual's table are all made from these classes.
+`key` gives the help text, and for a number its unit: durations are read as ``30s``, ``5m``, ``1d`` and held
+in seconds, sizes are read as ``64KiB`` and held in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "BrokerSettings",
+    "LogSettings",
+    "QueueSettings",
+    "ResultSettings",
+    "Route",
+    "Settings",
+    "TaskSettings",
+    "WorkerSettings",
+    "key",
+]
+
+Unit = Literal["seconds", "bytes", "url", "dotted", "serializer", "compression", "pool"]
+
+
+def key(
+    help: str,
+    default: Any = None,
+    *,
+    unit: Unit | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one setting.
+
+    Parameters:
+        help: one sentence for people.
+        default: its value when nobody sets it.
+        unit: how its text is read, or what its name must be one of.
+        least, most: bounds, inclusive, in the held unit.
+        choices: the only values allowed.
+    """
+    about = {"help": help, "unit": unit, "least": least, "most": most, "choices": choices}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=about)
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """Where messages go."""
+
+    url: str = key("Address of the broker.", "sqlite:///greenq.db", unit="url")
+    publish_timeout: float = key(
+        "How long sending may take, confirmation included, before it is an error.",
+        10.0, unit="seconds", least=0.01,
+    )  # fmt: skip
+    timeout: float = key("How long any other call to the broker may take.", 30.0, unit="seconds", least=0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultSettings:
+    """Where results are kept."""
+
+    url: str | None = key(
+        "Address of the result store; null keeps no results.", "sqlite:///greenq.db", unit="url"
+    )
+    expires: float | None = key(
+        "How long a result is kept; null keeps it for ever.", 86400.0, unit="seconds", least=1
+    )
+    serializer: str = key("How results are encoded.", "json", unit="serializer")
+    compression: str | None = key("How results are compressed; null for not at all.", None, unit="compression")
+    compress_over: int = key("Results smaller than this are not compressed.", 4096, unit="bytes", least=0)
+    timeout: float = key("How long any call to the store may take.", 30.0, unit="seconds", least=0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How a worker runs."""
+
+    pool: str = key("What runs the tasks.", "gevent", unit="pool")
+    concurrency: int = key("How many tasks run at once in each process.", 100, least=1)
+    processes: int = key("How many worker processes run side by side.", 1, least=1, most=1024)
+    queues: tuple[str, ...] = key("The queues it takes from, most important first.", ("celery",))
+    node: str = key("Its name; %h is the host, %n the part before @, %i the process's number.", "greenq@%h")
+    prefetch: int = key("Messages it may hold beyond those it can start now.", 0, least=0)
+    lease: float = key(
+        "How long after a process's death its messages return; a living process renews it.",
+        15.0, unit="seconds", least=1,
+    )  # fmt: skip
+    max_deliveries: int = key(
+        "A message delivered this often without an end is given up as dead.", 5, least=1
+    )
+    shutdown_timeout: float = key(
+        "How long running tasks may take to finish after SIGTERM.", 30.0, unit="seconds", least=0
+    )
+    max_tasks: int | None = key(
+        "Replace each worker process after this many tasks; null for never.", None, least=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """What holds for every task that does not say otherwise."""
+
+    serializer: str = key("How arguments are encoded.", "json", unit="serializer")
+    compression: str | None = key("How arguments are compressed; null for not at all.", None, unit="compression")
+    compress_over: int = key("Bodies smaller than this are not compressed.", 4096, unit="bytes", least=0)
+    max_body: int = key(
+        "The largest body, decompressed, that is decoded; a larger one is dead-lettered.",
+        64 * 1024 * 1024, unit="bytes", least=1024,
+    )  # fmt: skip
+    queue: str = key("The queue of calls that name none and match no route.", "celery")
+    acks_late: bool = key(
+        "Acknowledge after the run (at least once) rather than before it (at most once).", True
+    )
+    ignore_result: bool = key("Store no results.", False)
+    track_started: bool = key("Store the state STARTED when a task begins.", False)
+    time_limit: float | None = key("A task is ended after so long; null for never.", None, unit="seconds", least=0.01)
+    soft_time_limit: float | None = key(
+        "SoftTimeLimitExceeded is raised in a task after so long; null for never.",
+        None, unit="seconds", least=0.01,
+    )  # fmt: skip
+    max_retries: int | None = key("How often a task may be retried; null for ever.", 3, least=0)
+    retry_delay: float = key("How long a retry waits that names no time.", 180.0, unit="seconds", least=0)
+    expires: float | None = key("A task not begun after so long is not run; null for never.", None, unit="seconds", least=0)
+    priority: int | None = key("0 to 9; a higher number runs first.", None, least=0, most=9)
+    eager: bool = key("Run tasks where they are called instead of sending them (for tests).", False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """What holds for the messages of one queue."""
+
+    serializer: str | None = key("How arguments sent to this queue are encoded.", None, unit="serializer")
+    compression: str | None = key("How bodies sent to this queue are compressed.", None, unit="compression")
+    priority: int | None = key("Priority of messages that name none.", None, least=0, most=9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Tasks whose names match go to a queue."""
+
+    match: str = key("Name of the task, or a pattern with * and ?.", "*")
+    queue: str = key("Where they go.", "celery")
+    priority: int | None = key("Priority of calls that name none.", None, least=0, most=9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged, and how."""
+
+    level: str = key(
+        "The least level that is shown.", "info", choices=("debug", "info", "warning", "error", "critical")
+    )
+    format: str = key("Lines for people, or one JSON object a line.", "text", choices=("text", "json"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration."""
+
+    app: str | None = key("The application, as module or module:attribute.", None, unit="dotted")
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    results: ResultSettings = field(default_factory=ResultSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    accept: tuple[str, ...] = key(
+        "The serializers that a worker decodes; other messages are dead-lettered undecoded.",
+        ("json", "msgpack"), unit="serializer",
+    )  # fmt: skip
+    routes: tuple[Route, ...] = key("Which tasks go to which queue; the first match counts.", ())
+    queues: Mapping[str, QueueSettings] = key("Settings by queue.", {})
+    serializers: Mapping[str, str] = key("Further serializers: name to module:Class.", {}, unit="dotted")
+    compressions: Mapping[str, str] = key("Further compressions: name to module:Class.", {}, unit="dotted")
+    log: LogSettings = field(default_factory=LogSettings)

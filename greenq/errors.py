@@ -1,0 +1,206 @@
+"""Every error that greenq raises on purpose: one root, a shallow tree, each message saying what to do.
+
+The first line of each class's docstring is its default message.
+Errors that end a task from outside (`Killed`, raised by `pools`) derive from BaseException instead,
+so that a user's ``except Exception`` cannot swallow them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AppError",
+    "BodyTooLarge",
+    "BrokerError",
+    "BrokerUnreachable",
+    "ConfigError",
+    "DecodeError",
+    "EncodeError",
+    "GreenqError",
+    "Ignore",
+    "InvalidTaskArguments",
+    "MaxRetriesExceeded",
+    "MessageError",
+    "NotPatched",
+    "PublishError",
+    "PublishTimeout",
+    "Reject",
+    "RemoteError",
+    "ResultStoreError",
+    "ResultTimeout",
+    "Retry",
+    "SerializerRefused",
+    "SoftTimeLimitExceeded",
+    "TaskRevoked",
+    "TaskSignal",
+    "TimeLimitExceeded",
+    "UnknownTask",
+    "WorkerLost",
+]
+
+
+class GreenqError(Exception):
+    """greenq could not go on."""
+
+    def __init__(self, message: str | None = None, *args: Any) -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0], *args)
+
+
+# ── configuration and start ──────────────────────────────────────────────────────────────────────────────
+
+
+class ConfigError(GreenqError):
+    """The configuration has a mistake."""
+
+
+class AppError(GreenqError):
+    """The application could not be loaded."""
+
+
+class NotPatched(GreenqError):
+    """The standard library must be made green before the worker starts."""
+
+
+# ── messages and codecs ──────────────────────────────────────────────────────────────────────────────────
+
+
+class MessageError(GreenqError):
+    """The message cannot be understood; it goes to the dead-letter queue."""
+
+
+class DecodeError(MessageError):
+    """The body cannot be decoded."""
+
+
+class SerializerRefused(DecodeError):
+    """The body's content type is not in `accept`."""
+
+
+class BodyTooLarge(DecodeError):
+    """The decoded body would be larger than the limit."""
+
+
+class UnknownTask(MessageError):
+    """No task of this name is registered in this worker."""
+
+
+class EncodeError(GreenqError):
+    """The value cannot be encoded by the chosen serializer."""
+
+
+class InvalidTaskArguments(GreenqError, TypeError):
+    """The arguments do not fit the task's signature."""
+
+
+# ── brokers and result stores ────────────────────────────────────────────────────────────────────────────
+
+
+class BrokerError(GreenqError):
+    """The broker refused or failed."""
+
+
+class BrokerUnreachable(BrokerError):
+    """The broker cannot be reached."""
+
+
+class PublishError(BrokerError):
+    """The broker did not take the message; nothing was sent."""
+
+
+class PublishTimeout(PublishError):
+    """The broker did not confirm in time; the message may have arrived."""
+
+
+class ResultStoreError(GreenqError):
+    """The result store refused or failed."""
+
+
+class ResultTimeout(GreenqError, TimeoutError):
+    """The result did not arrive in time; the task may still be running."""
+
+
+# ── how a task ends ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class TaskSignal(GreenqError):
+    """Raised inside a task to choose its end, as Celery's task predicates are."""
+
+
+class Ignore(TaskSignal):
+    """The task's end is not recorded; its message is acknowledged."""
+
+
+class Reject(TaskSignal):
+    """The task's message is refused: requeued, or dead-lettered.
+
+    Parameters:
+        reason: why, kept with the dead letter.
+        requeue: put the message back at once instead.
+    """
+
+    def __init__(self, reason: Any = None, requeue: bool = False) -> None:
+        self.reason = reason
+        self.requeue = requeue
+        super().__init__(str(reason) if reason is not None else None, requeue)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.requeue)
+
+
+class Retry(TaskSignal):
+    """The task runs again later.
+
+    Parameters:
+        message: shown in logs.
+        exc: the exception that asked for the retry.
+        when: seconds from now (a number) or the point in time, as Celery's attribute of that name.
+    """
+
+    def __init__(self, message: str | None = None, exc: BaseException | None = None, when: Any = None) -> None:
+        self.exc = exc
+        self.when = when
+        super().__init__(message)
+
+
+class MaxRetriesExceeded(GreenqError):
+    """The task used up its retries."""
+
+
+class SoftTimeLimitExceeded(Exception):
+    """Raised inside a task that ran longer than its soft time limit (seconds in ``args[0]``).
+
+    An ordinary Exception, as Celery's is, so that cleanup and `autoretry_for` work.
+    """
+
+
+class TimeLimitExceeded(GreenqError):
+    """The task ran longer than its hard time limit and was ended."""
+
+
+class TaskRevoked(GreenqError):
+    """The task was revoked."""
+
+
+class WorkerLost(GreenqError):
+    """The process that ran the task died."""
+
+
+class RemoteError(GreenqError):
+    """Stands in for an exception of a task whose own type cannot be imported here.
+
+    Parameters:
+        exc_type: the original type's name.
+        exc_module: the module that defines it.
+        exc_args: its arguments, as far as the serializer kept them.
+    """
+
+    def __init__(self, exc_type: str, exc_module: str | None = None, exc_args: tuple[Any, ...] = ()) -> None:
+        self.exc_type = exc_type
+        self.exc_module = exc_module
+        self.exc_args = exc_args
+        where = f"{exc_module}.{exc_type}" if exc_module else exc_type
+        super().__init__(f"{where}{exc_args!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.exc_type, self.exc_module, self.exc_args)
