@@ -23,7 +23,9 @@ __all__ = [
     "key",
 ]
 
-Unit = Literal["seconds", "bytes", "url", "dotted", "serializer", "compression", "pool"]
+Unit = Literal[
+    "seconds", "bytes", "url", "dotted", "class", "queue", "node", "serializer", "compression", "pool"
+]  # fmt: skip
 
 
 def key(
@@ -34,6 +36,8 @@ def key(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    required: bool = False,
+    example: str = "",
 ) -> Any:
     """Declare one setting.
 
@@ -43,11 +47,18 @@ def key(
         unit: how its text is read, or what its name must be one of.
         least, most: bounds, inclusive, in the held unit.
         choices: the only values allowed.
+        required: an entry of a list must name it.
+        example: a value as written in YAML, for the manual and the starter file.
     """
-    about = {"help": help, "unit": unit, "least": least, "most": most, "choices": choices}
+    about = {
+        "help": help, "unit": unit, "least": least, "most": most,
+        "choices": choices, "required": required, "example": example,
+    }  # fmt: skip
+    # An address may hold a password, so it never shows in a repr.
+    shown = unit != "url"
     if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=about)
-    return field(default=default, metadata=about)
+        return field(default_factory=lambda: dict(default), metadata=about, repr=shown)
+    return field(default=default, metadata=about, repr=shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +84,9 @@ class ResultSettings:
         "How long a result is kept; null keeps it for ever.", 86400.0, unit="seconds", least=1
     )
     serializer: str = key("How results are encoded.", "json", unit="serializer")
-    compression: str | None = key("How results are compressed; null for not at all.", None, unit="compression")
+    compression: str | None = key(
+        "How results are compressed; null for not at all.", None, unit="compression"
+    )
     compress_over: int = key("Results smaller than this are not compressed.", 4096, unit="bytes", least=0)
     timeout: float = key("How long any call to the store may take.", 30.0, unit="seconds", least=0.01)
 
@@ -83,11 +96,15 @@ class WorkerSettings:
     """How a worker runs."""
 
     pool: str = key("What runs the tasks.", "gevent", unit="pool")
-    concurrency: int = key("How many tasks run at once in each process.", 100, least=1)
+    concurrency: int = key("How many tasks run at once in each process.", 100, least=1, most=1_000_000)
     processes: int = key("How many worker processes run side by side.", 1, least=1, most=1024)
-    queues: tuple[str, ...] = key("The queues it takes from, most important first.", ("celery",))
-    node: str = key("Its name; %h is the host, %n the part before @, %i the process's number.", "greenq@%h")
-    prefetch: int = key("Messages it may hold beyond those it can start now.", 0, least=0)
+    queues: tuple[str, ...] = key(
+        "The queues it takes from, most important first.", ("celery",), unit="queue"
+    )
+    node: str = key(
+        "Its name; %h is the host, %n the part before @, %i the process's number.", "greenq@%h", unit="node"
+    )
+    prefetch: int = key("Messages it may hold beyond those it can start now.", 0, least=0, most=1_000_000)
     lease: float = key(
         "How long after a process's death its messages return; a living process renews it.",
         15.0, unit="seconds", least=1,
@@ -108,26 +125,32 @@ class TaskSettings:
     """What holds for every task that does not say otherwise."""
 
     serializer: str = key("How arguments are encoded.", "json", unit="serializer")
-    compression: str | None = key("How arguments are compressed; null for not at all.", None, unit="compression")
+    compression: str | None = key(
+        "How arguments are compressed; null for not at all.", None, unit="compression"
+    )
     compress_over: int = key("Bodies smaller than this are not compressed.", 4096, unit="bytes", least=0)
     max_body: int = key(
         "The largest body, decompressed, that is decoded; a larger one is dead-lettered.",
         64 * 1024 * 1024, unit="bytes", least=1024,
     )  # fmt: skip
-    queue: str = key("The queue of calls that name none and match no route.", "celery")
+    queue: str = key("The queue of calls that name none and match no route.", "celery", unit="queue")
     acks_late: bool = key(
         "Acknowledge after the run (at least once) rather than before it (at most once).", True
     )
     ignore_result: bool = key("Store no results.", False)
     track_started: bool = key("Store the state STARTED when a task begins.", False)
-    time_limit: float | None = key("A task is ended after so long; null for never.", None, unit="seconds", least=0.01)
+    time_limit: float | None = key(
+        "A task is ended after so long; null for never.", None, unit="seconds", least=0.01
+    )
     soft_time_limit: float | None = key(
         "SoftTimeLimitExceeded is raised in a task after so long; null for never.",
         None, unit="seconds", least=0.01,
     )  # fmt: skip
     max_retries: int | None = key("How often a task may be retried; null for ever.", 3, least=0)
     retry_delay: float = key("How long a retry waits that names no time.", 180.0, unit="seconds", least=0)
-    expires: float | None = key("A task not begun after so long is not run; null for never.", None, unit="seconds", least=0)
+    expires: float | None = key(
+        "A task not begun after so long is not run; null for never.", None, unit="seconds", least=0
+    )
     priority: int | None = key("0 to 9; a higher number runs first.", None, least=0, most=9)
     eager: bool = key("Run tasks where they are called instead of sending them (for tests).", False)
 
@@ -145,8 +168,8 @@ class QueueSettings:
 class Route:
     """Tasks whose names match go to a queue."""
 
-    match: str = key("Name of the task, or a pattern with * and ?.", "*")
-    queue: str = key("Where they go.", "celery")
+    match: str = key("Name of the task, or a pattern with * and ?.", "*", required=True)
+    queue: str = key("Where they go.", "celery", unit="queue", required=True)
     priority: int | None = key("Priority of calls that name none.", None, least=0, most=9)
 
 
@@ -164,7 +187,9 @@ class LogSettings:
 class Settings:
     """The whole configuration."""
 
-    app: str | None = key("The application, as module or module:attribute.", None, unit="dotted")
+    app: str | None = key(
+        "The application, as module or module:attribute.", None, unit="dotted", example="shop.tasks:app"
+    )
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     results: ResultSettings = field(default_factory=ResultSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -173,8 +198,21 @@ class Settings:
         "The serializers that a worker decodes; other messages are dead-lettered undecoded.",
         ("json", "msgpack"), unit="serializer",
     )  # fmt: skip
-    routes: tuple[Route, ...] = key("Which tasks go to which queue; the first match counts.", ())
-    queues: Mapping[str, QueueSettings] = key("Settings by queue.", {})
-    serializers: Mapping[str, str] = key("Further serializers: name to module:Class.", {}, unit="dotted")
-    compressions: Mapping[str, str] = key("Further compressions: name to module:Class.", {}, unit="dotted")
+    routes: tuple[Route, ...] = key(
+        "Which tasks go to which queue; the first match counts.",
+        (),
+        example='[{match: "mail.*", queue: mail}]',
+    )
+    queues: Mapping[str, QueueSettings] = key(
+        "Settings by queue.", {}, unit="queue", example="{mail: {priority: 5}}"
+    )
+    serializers: Mapping[str, str] = key(
+        "Further serializers: name to module:Class.", {}, unit="class", example="{cbor: shop.codecs:Cbor}"
+    )
+    compressions: Mapping[str, str] = key(
+        "Further compressions: name to module:Class.",
+        {},
+        unit="class",
+        example="{snappy: shop.codecs:Snappy}",
+    )
     log: LogSettings = field(default_factory=LogSettings)
