@@ -1,0 +1,253 @@
+"""What a running task can ask about its own call: ``self.request``."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+from greenq.message import Message
+from greenq.protocol import EMBED, HEADERS, TaskCall
+
+__all__ = ["Request", "current", "direct"]
+
+_OWN = frozenset({*HEADERS, "compression"})
+
+
+class Request:
+    """One run of a task, with Celery's field names.
+
+    Made for every message, so it holds references only; most fields are looked up when they are asked for.
+
+    Parameters:
+        call: the decoded call.
+        message: as it came from the broker; None for a call that was never sent.
+        hostname: the name of the worker's node.
+        attempts: how often the message was delivered before.
+        is_eager: it runs where it was called (`Task.apply`).
+        called_directly: it is a plain function call, with no message behind it.
+    """
+
+    __slots__ = (
+        "_call",
+        "_children",
+        "args",
+        "attempts",
+        "called_directly",
+        "fields",
+        "hostname",
+        "id",
+        "is_eager",
+        "kwargs",
+        "max_retries",
+        "message",
+        "retries",
+        "task",
+    )
+
+    def __init__(
+        self,
+        call: TaskCall,
+        message: Message | None = None,
+        hostname: str | None = None,
+        attempts: int = 0,
+        *,
+        is_eager: bool = False,
+        called_directly: bool = False,
+    ) -> None:
+        fields = call.headers
+        self.fields = fields
+        self.id: str = fields["id"]
+        self.task: str = fields["task"]
+        self.retries: int = fields.get("retries") or 0
+        self.args = call.args
+        self.kwargs = call.kwargs
+        self.message = message
+        self.hostname = hostname
+        self.attempts = attempts
+        self.is_eager = is_eager
+        self.called_directly = called_directly
+        self.max_retries: int | None = None
+        """What `Task.retry(max_retries=…)` gave in this run."""
+        self._call = call
+        self._children: list[Any] | None = None
+
+    @classmethod
+    def for_direct_call(cls, task: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
+        """The request of a task that is called like a plain function."""
+        return cls(TaskCall(args, kwargs, EMBED, HEADERS | {"task": task}), called_directly=True)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.task}[{self.id}] retries={self.retries}>"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The field of that name, as Celery's method of this name."""
+        return getattr(self, name, default)
+
+    # ── who called ───────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def root_id(self) -> str | None:
+        """The id of the first call of the workflow that this one belongs to."""
+        return self.fields.get("root_id")
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the task that sent this one."""
+        return self.fields.get("parent_id")
+
+    @property
+    def origin(self) -> str | None:
+        """Who sent it: ``gen<process id>@<host>``."""
+        return self.fields.get("origin")
+
+    @property
+    def correlation_id(self) -> str | None:
+        """As the message's property of that name; the task's id."""
+        return self._property("correlation_id") or self.id
+
+    @property
+    def reply_to(self) -> str | None:
+        """The queue that an rpc result goes to."""
+        return self._property("reply_to")
+
+    @property
+    def children(self) -> list[Any]:
+        """The results of the tasks that this one sent."""
+        if self._children is None:
+            self._children = []
+        return self._children
+
+    # ── how it is shown ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def shadow(self) -> str | None:
+        """A name that logs show instead of the task's."""
+        return self.fields.get("shadow")
+
+    @property
+    def argsrepr(self) -> str | None:
+        """The positional arguments as text, cut short; what the caller wanted shown of them."""
+        return self.fields.get("argsrepr")
+
+    @property
+    def kwargsrepr(self) -> str | None:
+        """The keyword arguments as text, cut short."""
+        return self.fields.get("kwargsrepr")
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def eta(self) -> str | None:
+        """Not to run before this time, ISO 8601."""
+        return self.fields.get("eta")
+
+    @property
+    def expires(self) -> str | None:
+        """Not to begin after this time, ISO 8601."""
+        return self.fields.get("expires")
+
+    @property
+    def timelimit(self) -> tuple[float | None, float | None]:
+        """The caller's hard and soft limit in seconds."""
+        return self._call.time_limit, self._call.soft_time_limit
+
+    @property
+    def time_limit(self) -> float | None:
+        """The caller's hard limit in seconds."""
+        return self._call.time_limit
+
+    @property
+    def soft_time_limit(self) -> float | None:
+        """The caller's soft limit in seconds."""
+        return self._call.soft_time_limit
+
+    # ── workflow ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def group(self) -> str | None:
+        """The id of the group that it is a member of."""
+        return self.fields.get("group")
+
+    @property
+    def group_index(self) -> int | None:
+        """Its place in that group."""
+        return self.fields.get("group_index")
+
+    @property
+    def callbacks(self) -> list[Any] | None:
+        """The signatures that are sent when it succeeds."""
+        return self._call.embed.get("callbacks")
+
+    @property
+    def errbacks(self) -> list[Any] | None:
+        """The signatures that are sent when it fails."""
+        return self._call.embed.get("errbacks")
+
+    @property
+    def chain(self) -> list[Any] | None:
+        """The signatures that follow it, the next one last."""
+        return self._call.embed.get("chain")
+
+    @property
+    def chord(self) -> dict[str, Any] | None:
+        """The signature that runs when its whole group has."""
+        return self._call.embed.get("chord")
+
+    @property
+    def embed(self) -> dict[str, Any]:
+        """The body's third part: callbacks, errbacks, chain and chord."""
+        return self._call.embed
+
+    @property
+    def replaced_task_nesting(self) -> int:
+        """How often it stands in for another task."""
+        return self.fields.get("replaced_task_nesting") or 0
+
+    # ── the message ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def headers(self) -> dict[str, Any] | None:
+        """The caller's own headers, None if there are none."""
+        return {key: value for key, value in self.fields.items() if key not in _OWN} or None
+
+    @property
+    def stamped_headers(self) -> list[str] | None:
+        """The names of the stamps."""
+        return self.fields.get("stamped_headers")
+
+    @property
+    def stamps(self) -> dict[str, Any] | None:
+        """The stamps by name."""
+        return self.fields.get("stamps")
+
+    @property
+    def ignore_result(self) -> bool | None:
+        """Whether the caller wants no result; None if it did not say."""
+        return self.fields.get("ignore_result")
+
+    @property
+    def properties(self) -> dict[str, Any] | None:
+        """The message's properties, as AMQP names them."""
+        return self.message.properties if self.message is not None else None
+
+    @property
+    def delivery_info(self) -> dict[str, Any]:
+        """Where the message came from: ``exchange``, ``routing_key``, ``priority``, ``redelivered``."""
+        if self.message is None:
+            return {"is_eager": self.is_eager, "exchange": None, "routing_key": None, "priority": None}
+        return {
+            "exchange": "",
+            "routing_key": self.message.queue,
+            "priority": self.message.priority,
+            "redelivered": self.attempts > 0,
+        }
+
+    def _property(self, name: str) -> Any:
+        return self.message.properties.get(name) if self.message is not None else None
+
+
+current: ContextVar[Request | None] = ContextVar("greenq_request", default=None)
+"""The request of the message that this context runs; None outside a worker's task and `Task.apply`."""
+
+direct: ContextVar[Request | None] = ContextVar("greenq_direct_call", default=None)
+"""The request of the innermost task that was called like a plain function in this context."""
