@@ -233,6 +233,10 @@ class Pool(ABC):
         """
 
     @abstractmethod
+    def calls(self) -> list[Call]:
+        """The calls that are spawned and not finished, started or not: a cheap snapshot, from any thread."""
+
+    @abstractmethod
     def watch(self) -> Watch:
         """What runs now, and when the pool last breathed. May be called from any native thread."""
 
