@@ -1,0 +1,100 @@
+"""What a worker prints when it starts: everything that was resolved, and where it came from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from greenq.config.masking import mask
+
+if TYPE_CHECKING:
+    from greenq.config import Configuration
+
+__all__ = ["banner"]
+
+GREEN, BOLD, DIM = "1;32", "1", "2"
+
+
+def banner(
+    configuration: Configuration,
+    app_name: str,
+    tasks: int,
+    node: str,
+    version: str,
+    stream: TextIO | None = None,
+) -> str:
+    """Describe a worker in a few lines.
+
+    Parameters:
+        configuration: what it runs with.
+        app_name: of the application.
+        tasks: how many are registered.
+        node: the worker's full name.
+        version: greenq's.
+        stream: where it will be printed, which decides about colours; None for standard error.
+    """
+    paint = Paint(_coloured(stream or sys.stderr))
+    settings, origin = configuration.settings, configuration.origin
+    worker, limits = settings.worker, settings.tasks
+    kept = "for ever" if settings.results.expires is None else f"for {span(settings.results.expires)}"
+    results = f"{mask(settings.results.url)}, kept {kept}" if settings.results.url else "not kept"
+    pool = f"{worker.pool}, {worker.concurrency:,} at once"
+    if worker.processes > 1:
+        pool += f", {worker.processes} processes"
+    if worker.prefetch:
+        pool += f", prefetch {worker.prefetch}"
+    rows: list[tuple[str, str, Sequence[str]]] = [
+        ("app", f"{app_name}, {tasks} {'task' if tasks == 1 else 'tasks'}", ("app",)),
+        ("broker", mask(settings.broker.url), ("broker.url",)),
+        ("results", results, ("results.url", "results.expires")),
+        ("pool", pool, ("worker.pool", "worker.concurrency", "worker.processes", "worker.prefetch")),
+        ("queues", ", ".join(worker.queues), ("worker.queues",)),
+        ("limits", _limits(limits.soft_time_limit, limits.time_limit, worker.max_tasks),
+         ("tasks.soft_time_limit", "tasks.time_limit", "worker.max_tasks")),
+        ("config", str(configuration.path) if configuration.path else "no file", ()),
+    ]  # fmt: skip
+    lines = [f"{paint(GREEN, 'greenq')} {paint(BOLD, version)}  {node}"]
+    for name, value, keys in rows:
+        sources = _sources([origin(key) for key in keys])
+        lines.append(f"  {paint(DIM, f'{name:<8}')} {value}{paint(DIM, sources)}")
+    return "\n".join(lines)
+
+
+def span(seconds: float) -> str:
+    """A duration as the configuration writes it: ``90s``, ``5m``, ``1d``."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def _limits(soft: float | None, hard: float | None, max_tasks: int | None) -> str:
+    parts = []
+    if soft is not None:
+        parts.append(f"soft {span(soft)}")
+    if hard is not None:
+        parts.append(f"hard {span(hard)}")
+    if max_tasks is not None:
+        parts.append(f"a new process after {max_tasks:,} tasks")
+    return ", ".join(parts) or "none"
+
+
+def _sources(origins: list[str]) -> str:
+    told = [origin for origin in dict.fromkeys(origins) if origin != "default"]
+    return f"  ({', '.join(told)})" if told else ""
+
+
+class Paint:
+    """Puts terminal codes around text, or leaves it alone."""
+
+    def __init__(self, coloured: bool) -> None:
+        self._coloured = coloured
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self._coloured and text else text
+
+
+def _coloured(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

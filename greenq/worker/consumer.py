@@ -1,0 +1,206 @@
+"""The loop: wait for free slots, fetch no more than fits, spawn. The same for every pool."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from greenq.brokers.base import Broker
+from greenq.errors import GreenqError
+from greenq.message import Delivery, Outcome, Settlement, Verdict
+from greenq.protocol import name_of
+from greenq.worker.handlers import Handler, limits_of
+from greenq.worker.runner import Runner
+from greenq.worker.settler import Settler
+from pools.base import Call, Pool
+from pools.errors import PoolClosed
+
+__all__ = ["Consumer", "Run"]
+
+log = logging.getLogger("greenq.consumer")
+
+FETCH_WAIT = 5.0
+"""Seconds that one fetch waits for messages; only how often the idle loop turns."""
+SLOT_WAIT = 1.0
+AWAY_FIRST, AWAY_MOST = 0.1, 5.0
+"""Seconds between attempts while the broker is away: doubled each time, up to the most."""
+
+LIMIT, SHUTDOWN, GIVEN_UP = "limit", "shutdown", "given up"
+"""Why a run is ended from outside: its hard limit, the worker's stop, or a stop that could not end it."""
+
+
+class Run:
+    """A delivery that is running: what limits, shutdown and remote control need to know of it.
+
+    Attributes:
+        hard, soft: its limits in seconds, or None. `soft` becomes None once it was raised.
+        ending: why it is being ended from outside, None while nobody does.
+    """
+
+    __slots__ = ("delivery", "ending", "handler", "hard", "soft")
+
+    def __init__(self, delivery: Delivery, handler: Handler | None) -> None:
+        self.delivery = delivery
+        self.handler = handler
+        message = delivery.message
+        self.hard, self.soft = limits_of(handler, message.headers) if message is not None else (None, None)
+        self.ending: str | None = None
+
+
+class Consumer:
+    """Takes from the broker what the pool can start now, and hands each outcome to the settler.
+
+    Parameters:
+        pool: where deliveries run.
+        queues: most important first.
+        prefetch: how many deliveries may wait here beyond those that run.
+        max_deliveries: a message delivered this often is given up.
+        timeout: seconds that settling before a run may take (``acks_late=False``).
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        pool: Pool,
+        runner: Runner,
+        settler: Settler,
+        queues: Sequence[str],
+        prefetch: int,
+        max_deliveries: int,
+        timeout: float,
+    ) -> None:
+        self._broker = broker
+        self._pool = pool
+        self._runner = runner
+        self._settler = settler
+        self._queues = list(queues)
+        self._prefetch = prefetch
+        self._max_deliveries = max_deliveries
+        self._timeout = timeout
+        self._reserved: deque[Run] = deque()
+        self._stopping = threading.Event()
+        self._quiet = threading.Event()
+        self.started = 0
+        self.on_idle: Callable[[], None] | None = None
+        """Told when a fetch found nothing and nothing runs; a burst worker ends then."""
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """Fetch and spawn until `stop`: the consumer's service."""
+        away = AWAY_FIRST
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+                away = AWAY_FIRST
+            except PoolClosed:
+                break
+            except GreenqError as error:
+                log.warning("nothing can be fetched, next attempt in %.2g s: %s", away, error)
+                self._stopping.wait(away)
+                away = min(away * 2, AWAY_MOST)
+        self._give_back()
+        self._quiet.set()
+
+    def _turn(self) -> None:
+        free = self._pool.wait_free(SLOT_WAIT)
+        room = free + self._prefetch - len(self._reserved)
+        if room > 0 and not (free and self._reserved):
+            if self._settler.congested:
+                self._stopping.wait(AWAY_FIRST)
+            elif not self._stopping.is_set():
+                self._fetch(room, FETCH_WAIT if free else SLOT_WAIT)
+        count = min(free, len(self._reserved))
+        if count:
+            self._start([self._reserved.popleft() for _ in range(count)])
+
+    def _fetch(self, room: int, timeout: float) -> None:
+        handlers = self._runner.handlers
+        deliveries = self._broker.fetch(self._queues, room, timeout)
+        for delivery in deliveries:
+            if delivery.attempts >= self._max_deliveries:
+                self._settler.add(self._runner.endings.exhausted(delivery))
+                continue
+            name = name_of(delivery.message) if delivery.message is not None else None
+            self._reserved.append(Run(delivery, handlers.get(name) if name is not None else None))
+        if not deliveries and self.on_idle is not None and not self.running():
+            self.on_idle()
+
+    def _start(self, runs: list[Run]) -> None:
+        early = [run for run in runs if run.handler is not None and not run.handler.acks_late]
+        if early:
+            ours = self._acknowledge_early(early)
+            runs = [run for run in runs if run.handler is None or run.handler.acks_late or run in ours]
+        spawn, work, ended = self._pool.spawn, self._runner.run, self._ended
+        for run in runs:
+            spawn(work, run.delivery, done=ended, tag=run)
+        self.started += len(runs)
+
+    def _acknowledge_early(self, runs: list[Run]) -> list[Run]:
+        """Settle at-most-once deliveries before they start; those that are still ours and can be run.
+
+        What can't be decoded is told apart first: once acknowledged it could not be dead-lettered.
+        """
+        readable = []
+        for run in runs:
+            outcome = self._runner.check(run.delivery)
+            if outcome is None:
+                readable.append(run)
+            else:
+                self._settler.add(outcome)
+        settlements = [Settlement(run.delivery, Verdict.ACK) for run in readable]
+        done = self._broker.settle(settlements, self._timeout) if settlements else []
+        return [run for run, ours in zip(readable, done, strict=True) if ours]
+
+    def _ended(self, call: Call) -> None:
+        """A call has ended, for whatever reason: pass its outcome on. Runs where the pool reports."""
+        if call.error is None:
+            self._settler.add(call.value)
+            return
+        run: Run = call.tag
+        if run.ending == LIMIT and run.hard is not None:
+            self._settler.add(self._runner.over_limit(run.delivery, run.hard))
+        elif run.ending == SHUTDOWN:
+            self._settler.add(self._runner.returned(run.delivery))
+        elif run.ending != GIVEN_UP:
+            self._settler.add(self._runner.lost(run.delivery, call.error))
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def stop(self) -> None:
+        """Fetch nothing more; what runs goes on."""
+        self._stopping.set()
+        self._broker.wake()
+
+    def running(self) -> list[Call]:
+        """The calls of this consumer that the pool has not finished."""
+        return [call for call in self._pool.calls() if type(call.tag) is Run]
+
+    def drain(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until nothing runs any more; True if so."""
+        deadline = time.monotonic() + timeout
+        while not self._quiet.is_set() or self.running():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._pool.sleep(min(0.02, left))
+        return True
+
+    def end_running(self) -> None:
+        """Put back what still runs: killed where the pool can, given up and requeued where it can't."""
+        for call in self.running():
+            run: Run = call.tag
+            if self._pool.features.kill:
+                run.ending = SHUTDOWN
+                self._pool.kill(call)
+            else:
+                run.ending = GIVEN_UP
+                self._settler.add(self._runner.returned(run.delivery))
+
+    def _give_back(self) -> None:
+        for run in self._reserved:
+            self._settler.add(Outcome(run.delivery, settlement=Settlement(run.delivery, Verdict.REQUEUE)))
+        self._reserved.clear()

@@ -1,0 +1,1 @@
+"""Background duties of a worker: siblings, each with `run` and `stop`, each in its own file."""

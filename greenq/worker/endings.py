@@ -1,0 +1,238 @@
+"""Every way a task can end: what is recorded, and how its message is settled. One method each.
+
+`docs/guarantees.md` has the same list as a table; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from greenq.errors import (
+    EncodeError,
+    MessageError,
+    Reject,
+    Retry,
+    TaskRevoked,
+    TimeLimitExceeded,
+    WorkerLost,
+)
+from greenq.message import (
+    FAILURE,
+    RECEIVED,
+    REJECTED,
+    RETRY,
+    REVOKED,
+    STARTED,
+    SUCCESS,
+    Delivery,
+    Outcome,
+    Result,
+    Settlement,
+    Verdict,
+)
+from greenq.request import Request
+from greenq.results.base import ResultStore
+from greenq.worker.handlers import Handler
+
+__all__ = ["IGNORED", "Endings"]
+
+log = logging.getLogger("greenq.task")
+
+IGNORED = "IGNORED"
+"""The state of an outcome that leaves no trace; never stored."""
+
+
+class Endings:
+    """Builds the outcome of one run; nothing is sent from here.
+
+    Parameters:
+        store: encodes results; None if none are kept.
+        expires: seconds that a result is kept; None for ever.
+    """
+
+    def __init__(self, store: Callable[[], ResultStore | None], expires: float | None) -> None:
+        self._store = store
+        self._expires = expires
+
+    # ── the function was run ─────────────────────────────────────────────────────────────────────────────
+
+    def succeeded(self, delivery: Delivery, handler: Handler, request: Request, value: Any) -> Outcome:
+        """It returned: SUCCESS with its value; acknowledged."""
+        if not self._keeps(handler, request):
+            return Outcome(delivery, settlement=self._ack(delivery, handler))
+        result = self._result(request, SUCCESS, value)
+        try:
+            self._encode(result)
+        except EncodeError as error:
+            return self.failed(delivery, handler, request, error)
+        return Outcome(delivery, (), result, self._ack(delivery, handler))
+
+    def failed(
+        self, delivery: Delivery, handler: Handler, request: Request, error: BaseException
+    ) -> Outcome:
+        """It raised: FAILURE with the exception and its traceback; acknowledged."""
+        trace = _trace(error)
+        if isinstance(error, handler.throws):
+            log.info("%s failed as it may: %r", _name(request), error)
+        else:
+            log.error("%s failed: %r\n%s", _name(request), error, trace)
+        return Outcome(
+            delivery, (), self._exception(handler, request, FAILURE, error, trace),
+            self._ack(delivery, handler), FAILURE,
+        )  # fmt: skip
+
+    def retried(self, delivery: Delivery, handler: Handler, request: Request, signal: Retry) -> Outcome:
+        """It asked to run again: RETRY with the reason; its next message is published, this one acknowledged."""
+        error = signal.exc or signal
+        log.info("%s will be retried: %s", _name(request), signal)
+        return Outcome(
+            delivery, (signal.publish,) if signal.publish is not None else (),
+            self._exception(handler, request, RETRY, error, _trace(error)),
+            self._ack(delivery, handler), RETRY,
+        )  # fmt: skip
+
+    def ignored(self, delivery: Delivery, handler: Handler, request: Request) -> Outcome:
+        """It raised Ignore: nothing is recorded; acknowledged."""
+        log.info("%s is ignored, as it asked", _name(request))
+        return Outcome(delivery, settlement=self._ack(delivery, handler), state=IGNORED)
+
+    def rejected(self, delivery: Delivery, handler: Handler, request: Request, signal: Reject) -> Outcome:
+        """It raised Reject: nothing is recorded; requeued if it says so, else dead-lettered."""
+        log.info("%s is rejected, as it asked: %s", _name(request), signal.reason)
+        settlement = None
+        if handler.acks_late:
+            verdict = Verdict.REQUEUE if signal.requeue else Verdict.DEAD
+            settlement = Settlement(delivery, verdict, reason=f"rejected by the task: {signal.reason}")
+        return Outcome(delivery, settlement=settlement, state=REJECTED)
+
+    # ── it was not run ───────────────────────────────────────────────────────────────────────────────────
+
+    def expired(self, delivery: Delivery, handler: Handler, request: Request) -> Outcome:
+        """It came too late: REVOKED, as Celery has it; acknowledged."""
+        log.info("%s is not run: it expired", _name(request))
+        error = TaskRevoked("expired")
+        return Outcome(
+            delivery, (), self._exception(handler, request, REVOKED, error, None),
+            self._ack(delivery, handler), REVOKED,
+        )  # fmt: skip
+
+    def postponed(self, delivery: Delivery, due: float) -> Outcome:
+        """It came before its ETA: nothing is recorded; put back until then (seconds since the epoch)."""
+        return Outcome(delivery, settlement=Settlement(delivery, Verdict.RETRY_AT, due=due), state=RECEIVED)
+
+    def unreadable(self, delivery: Delivery, error: MessageError) -> Outcome:
+        """It cannot be understood, or names no task: FAILURE if it has an id; dead-lettered with the reason."""
+        return self._given_up(delivery, error, str(error))
+
+    def exhausted(self, delivery: Delivery) -> Outcome:
+        """It was delivered too often without an end: FAILURE if it has an id; dead-lettered."""
+        reason = f"delivered {delivery.attempts} times without coming to an end"
+        return self._given_up(delivery, WorkerLost(reason), reason)
+
+    # ── it was ended from outside ────────────────────────────────────────────────────────────────────────
+
+    def over_limit(self, delivery: Delivery, handler: Handler, request: Request, limit: float) -> Outcome:
+        """It ran past its hard limit and was killed: FAILURE with TimeLimitExceeded; acknowledged."""
+        error = TimeLimitExceeded(f"TimeLimitExceeded({limit:g},)", limit)
+        log.error("%s was ended at its hard time limit of %g s", _name(request), limit)
+        return Outcome(
+            delivery, (), self._exception(handler, request, FAILURE, error, None),
+            self._ack(delivery, handler), FAILURE,
+        )  # fmt: skip
+
+    def lost(self, delivery: Delivery, handler: Handler, request: Request, error: BaseException) -> Outcome:
+        """The process that ran it died: FAILURE with WorkerLost; acknowledged."""
+        lost = WorkerLost(str(error) or None)
+        log.error("%s failed: %s", _name(request), lost)
+        return Outcome(
+            delivery, (), self._exception(handler, request, FAILURE, lost, None),
+            self._ack(delivery, handler), FAILURE,
+        )  # fmt: skip
+
+    def returned(self, delivery: Delivery, handler: Handler, request: Request) -> Outcome:
+        """The worker stops and could not wait: requeued; FAILURE if it was acknowledged before it began."""
+        if not handler.acks_late:
+            return self.lost(delivery, handler, request, WorkerLost("the worker stopped before the task's end"))
+        log.warning("%s is given back to its queue: the worker stops", _name(request))
+        return Outcome(delivery, settlement=Settlement(delivery, Verdict.REQUEUE), state=REJECTED)
+
+    # ── the parts ────────────────────────────────────────────────────────────────────────────────────────
+
+    def started(self, request: Request, node: str) -> Result:
+        """The record of a task that has begun, for `track_started`."""
+        result = self._result(request, STARTED, {"pid": os.getpid(), "hostname": node})
+        result.date_done = None
+        self._encode(result)
+        return result
+
+    def _keeps(self, handler: Handler, request: Request) -> bool:
+        return handler.store_result and not request.fields.get("ignore_result")
+
+    def _ack(self, delivery: Delivery, handler: Handler) -> Settlement | None:
+        return Settlement(delivery, Verdict.ACK) if handler.acks_late else None
+
+    def _given_up(self, delivery: Delivery, error: BaseException, reason: str) -> Outcome:
+        headers = delivery.message.headers if delivery.message is not None else None
+        id = headers.get("id") if isinstance(headers, dict) else None
+        log.error("message %s from queue %s is dead-lettered: %s", id or "without id", delivery.queue, reason)
+        result = None
+        if isinstance(id, str) and id and self._store() is not None:
+            # Whoever waits for it must not wait for ever; a replay forgets this record first.
+            result = Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
+            self._encode(result)
+        settlement = Settlement(delivery, Verdict.DEAD, reason=reason)
+        return Outcome(delivery, (), result, settlement, REJECTED)
+
+    def _result(self, request: Request, state: str, value: Any) -> Result:
+        return Result(
+            id=request.id,
+            state=state,
+            value=value,
+            children=[child.as_tuple() for child in request.children],
+            date_done=now(),
+            expires=self._expires,
+        )
+
+    def _exception(
+        self, handler: Handler, request: Request, state: str, error: BaseException, trace: str | None
+    ) -> Result | None:
+        if not self._keeps(handler, request):
+            return None
+        result = self._result(request, state, describe(error))
+        result.traceback = trace
+        try:
+            self._encode(result)
+        except EncodeError:
+            # The exception's own arguments can't be carried: their text can.
+            result.value = {**describe(error), "exc_message": [str(error)]}
+            self._encode(result)
+        return result
+
+    def _encode(self, result: Result) -> None:
+        store = self._store()
+        assert store is not None
+        store.encode(result)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as Celery's JSON results carry it."""
+    kind = type(error)
+    return {"exc_type": kind.__qualname__, "exc_message": list(error.args), "exc_module": kind.__module__}
+
+
+def now() -> str:
+    """This moment as results carry it."""
+    return datetime.now(UTC).isoformat()
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _name(request: Request) -> str:
+    return f"{request.task}[{request.id}]"

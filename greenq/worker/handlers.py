@@ -1,0 +1,68 @@
+"""What the worker needs of each task, resolved once at start so that no message pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from greenq.task import Task
+
+__all__ = ["Handler", "handlers_of", "limits_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One task, ready to run.
+
+    Parameters:
+        call: the user's function, bound to the task and made plain if it is a coroutine function.
+        acks_late: settle after the run; otherwise before it.
+        time_limit, soft_time_limit: seconds; None for no limit.
+        store_result, track_started: whether its end, and its beginning, is kept.
+        throws: exceptions that are logged without a traceback.
+    """
+
+    task: Task[Any, Any]
+    call: Callable[..., Any]
+    acks_late: bool
+    time_limit: float | None
+    soft_time_limit: float | None
+    store_result: bool
+    track_started: bool
+    throws: tuple[type[BaseException], ...]
+
+
+def handlers_of(
+    tasks: Mapping[str, Task[Any, Any]], bind: Callable[[Callable[..., Any]], Callable[..., Any]], stores: bool
+) -> dict[str, Handler]:
+    """Resolve every task of an application.
+
+    Parameters:
+        bind: the pool's, which makes coroutine functions plain.
+        stores: whether there is a result store at all.
+    """
+    table = {}
+    for name, task in tasks.items():
+        options = task.options
+        table[name] = Handler(
+            task=task,
+            call=bind(task.run),
+            acks_late=options.acks_late,
+            time_limit=options.time_limit,
+            soft_time_limit=options.soft_time_limit,
+            store_result=stores and not options.ignore_result,
+            track_started=stores and options.track_started,
+            throws=options.throws,
+        )
+    return table
+
+
+def limits_of(handler: Handler | None, headers: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The hard and the soft limit (seconds) of one delivery: its own, or else its task's."""
+    own = headers.get("timelimit")
+    hard, soft = own if isinstance(own, (list, tuple)) and len(own) == 2 else (None, None)
+    if handler is not None:
+        hard = handler.time_limit if hard is None else hard
+        soft = handler.soft_time_limit if soft is None else soft
+    return hard, soft

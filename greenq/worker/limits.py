@@ -1,0 +1,81 @@
+"""Time limits: soft ones raise in the task, hard ones end it. One duty looks at all that runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from greenq.errors import ConfigError, SoftTimeLimitExceeded
+from greenq.worker.consumer import LIMIT, Consumer
+from greenq.worker.handlers import Handler
+from pools.base import Features, Pool
+
+__all__ = ["Limits", "refuse_impossible_limits"]
+
+LOOK_EVERY = 0.1
+"""Seconds between looks while something with a limit runs: how late a limit may be."""
+REST = 1.0
+"""Seconds between looks while nothing with a limit runs."""
+
+
+class Limits:
+    """Interrupts and ends what runs too long.
+
+    It costs a task nothing: the running calls are looked through a few times a second.
+    """
+
+    def __init__(self, pool: Pool, consumer: Consumer, handlers: Iterable[Handler]) -> None:
+        self._pool = pool
+        self._consumer = consumer
+        self._features = pool.features
+        self._stopping = threading.Event()
+        self._limited = any(h.time_limit or h.soft_time_limit for h in handlers)
+        """Whether a task may have a limit without its message saying so: then there is no rest."""
+
+    def run(self) -> None:
+        """Look until `stop`: the duty's service."""
+        while not self._stopping.wait(LOOK_EVERY if self._look() or self._limited else REST):
+            pass
+
+    def stop(self) -> None:
+        """End the duty."""
+        self._stopping.set()
+
+    def _look(self) -> bool:
+        now = self._pool.now()
+        any_limited = False
+        for call in self._consumer.running():
+            run = call.tag
+            if run.hard is None and run.soft is None:
+                continue
+            any_limited = True
+            if not call.started:
+                continue
+            ran = now - call.started
+            if run.hard is not None and ran >= run.hard and self._features.kill:
+                run.ending = run.ending or LIMIT
+                self._pool.kill(call)
+            elif run.soft is not None and ran >= run.soft and self._features.interrupt:
+                soft, run.soft = run.soft, None
+                self._pool.interrupt(call, SoftTimeLimitExceeded(soft))
+        return any_limited
+
+
+def refuse_impossible_limits(name: str, features: Features, handlers: Iterable[Handler]) -> None:
+    """Refuse limits that this kind of pool can't keep, instead of ignoring them.
+
+    Raises:
+        ConfigError: names the first task, the reason, and the alternative.
+    """
+    for handler in handlers:
+        where = f"task {handler.task.name} has a"
+        if handler.time_limit is not None and not features.kill:
+            raise ConfigError(
+                f"{where} time_limit of {handler.time_limit:g} s, which the {name} pool can't keep: "
+                f"{features.why_no_kill}"
+            )
+        if handler.soft_time_limit is not None and not features.interrupt:
+            raise ConfigError(
+                f"{where} soft_time_limit of {handler.soft_time_limit:g} s, which the {name} pool can't "
+                f"keep: {features.why_no_interrupt}"
+            )

@@ -1,0 +1,171 @@
+"""One task: decode, call the user's function, and turn whatever happens into an Outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from greenq.app import GreenQ
+from greenq.errors import Ignore, MessageError, Reject, Retry, TaskSignal, UnknownTask
+from greenq.message import Delivery, Message, Outcome
+from greenq.protocol import TaskCall, read
+from greenq.request import Request, current
+from greenq.worker.endings import Endings
+from greenq.worker.handlers import Handler, handlers_of
+from pools.errors import CallDied, Killed
+
+if TYPE_CHECKING:
+    from greenq.results.base import ResultStore
+
+__all__ = ["Runner", "become", "this_process"]
+
+
+class Runner:
+    """Runs the tasks of one application in this process.
+
+    In pools whose calls run in other processes each process has its own: pickled, a runner is a reference
+    to the one that `become` made there.
+
+    Parameters:
+        app: the application, its settings final.
+        node: the worker's name, for `Request.hostname`.
+        bind: the pool's, which makes coroutine functions plain.
+    """
+
+    def __init__(
+        self, app: GreenQ, node: str, bind: Callable[[Callable[..., Any]], Callable[..., Any]]
+    ) -> None:
+        self._app = app
+        self._node = node
+        self._codecs = app.codecs
+        stores = app.settings.results.url is not None
+        self.handlers = handlers_of(app.tasks, bind, stores)
+        self.endings = Endings(self._store, app.settings.results.expires)
+
+    def __reduce__(self) -> tuple[Callable[[], Runner], tuple[()]]:
+        return this_process, ()
+
+    def run(self, delivery: Delivery) -> Outcome:
+        """Run one delivery to its end. Each way to end is one return."""
+        endings = self.endings
+        try:
+            handler, call = self._read(delivery)
+        except MessageError as error:
+            return endings.unreadable(delivery, error)
+        request = Request(call, delivery.message, self._node, delivery.attempts)
+        if call.expires is not None and call.expires <= time.time():
+            return endings.expired(delivery, handler, request)
+        if call.eta is not None and call.eta > time.time():
+            return endings.postponed(delivery, call.eta)
+        # Each call runs in a context of its own: nothing to reset afterwards.
+        current.set(request)
+        if handler.track_started:
+            self._record_start(request)
+        try:
+            value = handler.call(*call.args, **call.kwargs)
+        except Killed:
+            raise
+        except TaskSignal as signal:
+            return self._signalled(delivery, handler, request, signal)
+        except BaseException as error:
+            return self._raised(delivery, handler, request, error)
+        return endings.succeeded(delivery, handler, request, value)
+
+    def check(self, delivery: Delivery) -> Outcome | None:
+        """Whether it can be run at all: None if so, else its end."""
+        try:
+            self._read(delivery)
+        except MessageError as error:
+            return self.endings.unreadable(delivery, error)
+        return None
+
+    # ── ended from outside, told by the consumer ─────────────────────────────────────────────────────────
+
+    def over_limit(self, delivery: Delivery, limit: float) -> Outcome:
+        """It was killed at its hard limit of so many seconds."""
+        handler, request = self._again(delivery)
+        return self.endings.over_limit(delivery, handler, request, limit)
+
+    def returned(self, delivery: Delivery) -> Outcome:
+        """It was ended because the worker stops."""
+        handler, request = self._again(delivery)
+        return self.endings.returned(delivery, handler, request)
+
+    def lost(self, delivery: Delivery, error: BaseException) -> Outcome:
+        """What ran it died, or `error` came out of it beside the function (a soft limit, as it returned)."""
+        handler, request = self._again(delivery)
+        if isinstance(error, Killed | CallDied):
+            return self.endings.lost(delivery, handler, request, error)
+        return self.endings.failed(delivery, handler, request, error)
+
+    # ── the parts ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self, delivery: Delivery) -> tuple[Handler, TaskCall]:
+        message = delivery.message
+        if message is None:
+            raise MessageError(f"the envelope cannot be read: {delivery.problem}")
+        handler = self.handlers.get(message.headers.get("task"))  # type: ignore[arg-type]
+        if handler is None and "task" in message.headers:
+            raise self._unknown(message, message.headers["task"])
+        call = read(message, self._codecs)
+        if handler is None:
+            handler = self.handlers.get(call.headers["task"])
+            if handler is None:
+                raise self._unknown(message, call.headers["task"])
+        return handler, call
+
+    def _unknown(self, message: Message, name: object) -> UnknownTask:
+        return UnknownTask(
+            f"no task named {name!r:.200} is registered in this worker: import its module in the application "
+            f"or route it to a queue that other workers serve (`greenq tasks` lists what there is)"
+        )
+
+    def _again(self, delivery: Delivery) -> tuple[Handler, Request]:
+        handler, call = self._read(delivery)
+        return handler, Request(call, delivery.message, self._node, delivery.attempts)
+
+    def _signalled(
+        self, delivery: Delivery, handler: Handler, request: Request, signal: TaskSignal
+    ) -> Outcome:
+        if isinstance(signal, Retry):
+            return self.endings.retried(delivery, handler, request, signal)
+        if isinstance(signal, Ignore):
+            return self.endings.ignored(delivery, handler, request)
+        if isinstance(signal, Reject):
+            return self.endings.rejected(delivery, handler, request, signal)
+        return self.endings.failed(delivery, handler, request, signal)
+
+    def _raised(
+        self, delivery: Delivery, handler: Handler, request: Request, error: BaseException
+    ) -> Outcome:
+        try:
+            retry = handler.task.autoretry(error) if isinstance(error, Exception) else None
+        except Exception as given_up:
+            return self.endings.failed(delivery, handler, request, given_up)
+        if retry is not None:
+            return self.endings.retried(delivery, handler, request, retry)
+        return self.endings.failed(delivery, handler, request, error)
+
+    def _record_start(self, request: Request) -> None:
+        store = self._store()
+        if store is not None and not request.ignore_result:
+            store.put([self.endings.started(request, self._node)], self._app.settings.results.timeout)
+
+    def _store(self) -> ResultStore | None:
+        return self._app.results
+
+
+_runner: Runner | None = None
+
+
+def become(runner: Runner) -> None:
+    """Make `runner` the one that deliveries sent to this process are run by."""
+    global _runner
+    _runner = runner
+
+
+def this_process() -> Runner:
+    """The runner of this process."""
+    assert _runner is not None, "deliveries reached a process that was not set up to run them"
+    return _runner

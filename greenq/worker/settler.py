@@ -1,0 +1,175 @@
+"""Group commit: outcomes of many tasks leave in one round trip."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from greenq.brokers.base import Broker
+from greenq.errors import GreenqError, PublishTimeout
+from greenq.message import Outcome, Settlement, Verdict
+from greenq.results.base import ResultStore
+
+__all__ = ["Settler"]
+
+log = logging.getLogger("greenq.settler")
+
+RETRY_FIRST, RETRY_MOST = 0.05, 5.0
+"""Seconds between attempts while the broker or the store is away: doubled each time, up to the most."""
+
+
+class Settler:
+    """Takes the outcomes of finished tasks and commits them, as many at once as have gathered.
+
+    Idle, it flushes the first outcome at once: lowest latency. Busy, everything that arrives during a flush
+    goes with the next: one round trip for hundreds. While the broker is away outcomes wait here, and
+    `congested` tells the consumer to stop fetching, so that what waits stays bounded.
+
+    Parameters:
+        broker, store: where outcomes go; no result is kept where `store` is None.
+        timeout: seconds that one round trip may take.
+        most: how many outcomes may wait before fetching pauses.
+    """
+
+    def __init__(self, broker: Broker, store: ResultStore | None, timeout: float, most: int) -> None:
+        self._broker = broker
+        self._store = store
+        self._timeout = timeout
+        self._most = most
+        self._inbox: deque[Outcome] = deque()
+        self._wake = threading.Event()
+        self._asleep = False
+        self._flushing = 0
+        self._stopping = False
+        self._abandoned = False
+        self.committed = 0
+        self.lost = 0
+        self.on_commit: Callable[[int], None] | None = None
+        """Told how many outcomes each commit had; a burst worker and the summary listen."""
+
+    @property
+    def waiting(self) -> int:
+        """How many outcomes are not committed yet."""
+        return len(self._inbox) + self._flushing
+
+    @property
+    def congested(self) -> bool:
+        """Whether so many wait that nothing more should be fetched."""
+        return self.waiting >= self._most
+
+    def add(self, outcome: Outcome) -> None:
+        """Hand over one outcome; returns at once. Any thread may call it."""
+        self._inbox.append(outcome)
+        if self._asleep:
+            self._wake.set()
+
+    def run(self) -> None:
+        """Commit what arrives until `stop`, and then the rest: the settler's service."""
+        while True:
+            if not self._inbox:
+                if self._stopping:
+                    return
+                self._sleep()
+                continue
+            batch = [self._inbox.popleft() for _ in range(len(self._inbox))]
+            self._flushing = len(batch)
+            self._commit(batch)
+            self._flushing = 0
+            self.committed += len(batch)
+            if self.on_commit is not None:
+                self.on_commit(len(batch))
+
+    def stop(self) -> None:
+        """Let `run` end as soon as everything is committed."""
+        self._stopping = True
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Give up what cannot be committed: its leases run out and it is delivered again."""
+        self._stopping = True
+        self._abandoned = True
+        self._wake.set()
+
+    def _sleep(self) -> None:
+        self._wake.clear()
+        self._asleep = True
+        # An outcome that came between the look and the flag has not set the event: look again.
+        if not self._inbox and not self._stopping:
+            self._wake.wait(1.0)
+        self._asleep = False
+
+    def _commit(self, batch: Sequence[Outcome]) -> None:
+        pause = RETRY_FIRST
+        while True:
+            try:
+                if self._attempt(batch):
+                    return
+            except GreenqError as error:
+                log.warning("%d outcomes wait, next attempt in %.2g s: %s", self.waiting, pause, error)
+            except Exception:
+                log.exception("%d outcomes wait, next attempt in %.2g s", self.waiting, pause)
+            if self._abandoned:
+                log.error("%d outcomes are given up; their tasks will be delivered again", len(batch))
+                return
+            self._wake.clear()
+            self._wake.wait(pause)
+            pause = min(pause * 2, RETRY_MOST)
+
+    def _attempt(self, batch: Sequence[Outcome]) -> bool:
+        """Commit once; False if some of it is left to try again.
+
+        Each step that is confirmed is taken out of the outcome, so that another attempt does not repeat it.
+        """
+        if self._store is not None:
+            done = self._store.commit(self._broker, batch, self._timeout)
+            if done is not None:
+                self._count_lost(done)
+                return True
+        ready = self._publish(batch)
+        if self._store is not None:
+            results = [o.result for o in ready if o.result is not None]
+            if results:
+                self._store.put(results, self._timeout)
+                for outcome in ready:
+                    outcome.result = None
+        settlements = [o.settlement for o in ready if o.settlement is not None]
+        if settlements:
+            self._count_lost(self._broker.settle(settlements, self._timeout))
+            for outcome in ready:
+                outcome.settlement = None
+        return len(ready) == len(batch)
+
+    def _publish(self, batch: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Publish every child; the outcomes whose children have all arrived."""
+        parents = [o for o in batch if o.publishes]
+        if not parents:
+            return batch
+        errors = iter(self._broker.publish([m for o in parents for m in o.publishes], self._timeout))
+        unsure = set()
+        for outcome in parents:
+            failed = [e for e in [next(errors) for _ in outcome.publishes] if e is not None]
+            if not failed:
+                outcome.publishes = ()
+            elif isinstance(failed[0], PublishTimeout):
+                unsure.add(id(outcome))
+            else:
+                self._refuse(outcome, failed[0])
+        return [o for o in batch if id(o) not in unsure] if unsure else batch
+
+    def _refuse(self, outcome: Outcome, error: GreenqError) -> None:
+        """A child that the broker will never take must not be dropped in silence: keep its parent instead."""
+        log.error("a task's follow-up was refused, the task is dead-lettered: %s", error)
+        outcome.publishes = ()
+        if outcome.settlement is not None:
+            reason = f"what was to follow could not be sent: {error}"
+            outcome.settlement = Settlement(outcome.delivery, Verdict.DEAD, reason=reason)
+
+    def _count_lost(self, done: Sequence[bool]) -> None:
+        lost = len(done) - sum(done)
+        if lost:
+            self.lost += lost
+            log.warning(
+                "%d settlements refused: the lease was lost and the task is delivered again elsewhere", lost
+            )
