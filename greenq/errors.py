@@ -19,10 +19,12 @@ __all__ = [
     "EncodeError",
     "GreenqError",
     "Ignore",
+    "InvalidOption",
     "InvalidTaskArguments",
     "MaxRetriesExceeded",
     "MessageError",
     "NotPatched",
+    "PartlySent",
     "PublishError",
     "PublishTimeout",
     "Reject",
@@ -89,6 +91,10 @@ class EncodeError(GreenqError):
     """The value cannot be encoded by the chosen serializer."""
 
 
+class InvalidOption(GreenqError, TypeError, ValueError):
+    """A task or a call was given an option that there is not, or a value that it cannot have."""
+
+
 class InvalidTaskArguments(GreenqError, TypeError):
     """The arguments do not fit the task's signature."""
 
@@ -110,6 +116,23 @@ class PublishError(BrokerError):
 
 class PublishTimeout(PublishError):
     """The broker did not confirm in time; the message may have arrived."""
+
+
+class PartlySent(PublishError):
+    """Some of the calls were not sent.
+
+    Parameters:
+        sent: the results of the calls that were.
+        failed: each call that was not, with its error (`PublishTimeout`: it may have arrived).
+    """
+
+    def __init__(self, message: str, sent: list[Any], failed: list[tuple[Any, GreenqError]]) -> None:
+        self.sent = sent
+        self.failed = failed
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.sent, self.failed)
 
 
 class ResultStoreError(GreenqError):
@@ -155,11 +178,17 @@ class Retry(TaskSignal):
         message: shown in logs.
         exc: the exception that asked for the retry.
         when: seconds from now (a number) or the point in time, as Celery's attribute of that name.
+
+    Attributes:
+        publish: the message of the next run, which the worker sends; None for a task that runs eagerly.
+        again: what the next run gets, as ``(args, kwargs)``.
     """
 
     def __init__(self, message: str | None = None, exc: BaseException | None = None, when: Any = None) -> None:
         self.exc = exc
         self.when = when
+        self.publish: Any = None
+        self.again: tuple[Any, Any] = ((), {})
         super().__init__(message)
 
 

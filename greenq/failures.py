@@ -1,0 +1,98 @@
+"""Exceptions as results carry them: written where the task ran, rebuilt where its result is asked for."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from greenq import errors
+from greenq.errors import RemoteError
+
+__all__ = ["RemoteTraceback", "describe", "rebuild"]
+
+_CELERYS: dict[tuple[str, str], type[BaseException]] = {
+    ("celery.exceptions", "Ignore"): errors.Ignore,
+    ("celery.exceptions", "MaxRetriesExceededError"): errors.MaxRetriesExceeded,
+    ("celery.exceptions", "NotRegistered"): errors.UnknownTask,
+    ("celery.exceptions", "Reject"): errors.Reject,
+    ("celery.exceptions", "TaskRevokedError"): errors.TaskRevoked,
+    ("billiard.exceptions", "SoftTimeLimitExceeded"): errors.SoftTimeLimitExceeded,
+    ("billiard.exceptions", "TimeLimitExceeded"): errors.TimeLimitExceeded,
+    ("billiard.exceptions", "WorkerLostError"): errors.WorkerLost,
+}
+"""What a Celery worker stores, and the same in greenq."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback from where the task ran; shown as the cause of its exception."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as Celery's results carry it: ``exc_type``, ``exc_message`` (its arguments), ``exc_module``."""
+    kind = type(error)
+    return {"exc_type": kind.__qualname__, "exc_message": list(error.args), "exc_module": kind.__module__}
+
+
+def rebuild(record: Any, traceback: str | None = None) -> Exception:
+    """Make an exception of what `describe`, or Celery, wrote.
+
+    It gets its own type if a module that is already imported has it; nothing is imported, and nothing but an
+    Exception is ever made, for whoever can write to the result store chooses the names. Anything else
+    becomes a `RemoteError`.
+
+    Parameters:
+        traceback: the remote one as text; it becomes the exception's cause.
+    """
+    error = _make(record)
+    if traceback:
+        error.__cause__ = RemoteTraceback(traceback)
+    return error
+
+
+def _make(record: Any) -> Exception:
+    if isinstance(record, Exception):
+        return record
+    if not isinstance(record, dict) or not isinstance(record.get("exc_type"), str):
+        return RemoteError("Exception", None, (record,))
+    name, module = record["exc_type"], record.get("exc_module")
+    module = module if isinstance(module, str) else None
+    message = record.get("exc_message")
+    args = tuple(message) if isinstance(message, list | tuple) else (message,)
+    kind = _find(module, name)
+    if kind is not None:
+        made = _construct(kind, args)
+        if made is not None:
+            return made
+    return RemoteError(name, module, args)
+
+
+def _find(module: str | None, name: str) -> type[Exception] | None:
+    if module is None:
+        return None
+    found: Any = _CELERYS.get((module, name))
+    if found is None:
+        found = sys.modules.get(module)
+        for part in name.split("."):
+            # Only what the module's or class's own dict holds: getattr could run a module's __getattr__.
+            found = getattr(found, "__dict__", {}).get(part)
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _construct(kind: type[Exception], args: tuple[Any, ...]) -> Exception | None:
+    """An instance, also of a class whose constructor wants something else than its `args`."""
+    for make in (lambda: kind(*args), lambda: kind.__new__(kind, *args)):
+        try:
+            error = make()
+            str(error)
+        except Exception:
+            continue
+        if isinstance(error, Exception):
+            return error
+    return None
