@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from greenq.config.masking import mask
+from greenq.config.units import write_seconds
 
 if TYPE_CHECKING:
     from greenq.config import Configuration
@@ -38,7 +39,7 @@ def banner(
     paint = Paint(_coloured(stream or sys.stderr))
     settings, origin = configuration.settings, configuration.origin
     worker, limits = settings.worker, settings.tasks
-    kept = "for ever" if settings.results.expires is None else f"for {span(settings.results.expires)}"
+    kept = "for ever" if settings.results.expires is None else f"for {write_seconds(settings.results.expires)}"
     results = f"{mask(settings.results.url)}, kept {kept}" if settings.results.url else "not kept"
     pool = f"{worker.pool}, {worker.concurrency:,} at once"
     if worker.processes > 1:
@@ -62,20 +63,12 @@ def banner(
     return "\n".join(lines)
 
 
-def span(seconds: float) -> str:
-    """A duration as the configuration writes it: ``90s``, ``5m``, ``1d``."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
-
-
 def _limits(soft: float | None, hard: float | None, max_tasks: int | None) -> str:
     parts = []
     if soft is not None:
-        parts.append(f"soft {span(soft)}")
+        parts.append(f"soft {write_seconds(soft)}")
     if hard is not None:
-        parts.append(f"hard {span(hard)}")
+        parts.append(f"hard {write_seconds(hard)}")
     if max_tasks is not None:
         parts.append(f"a new process after {max_tasks:,} tasks")
     return ", ".join(parts) or "none"

@@ -1,0 +1,182 @@
+"""One worker process of the command: patch first, then load the application, run, and obey signals.
+
+Nothing may be imported here before `patch` that opens a socket, starts a thread or makes a lock.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+from greenq.worker.supervisor import EXIT_MISTAKE, EXIT_RECYCLE, take_over
+
+__all__ = ["main"]
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+def main(fd: int) -> NoReturn:
+    """Run one worker as the spec in the pipe `fd` says, and exit."""
+    spec = take_over(fd)
+    if spec["config"]:
+        os.environ["GREENQ_CONFIG"] = spec["config"]
+    die_with_parent(spec["supervisor"])
+    from greenq.errors import GreenqError
+
+    try:
+        code = run(spec)
+    except GreenqError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        code = EXIT_MISTAKE
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that a task left blocked in C code must not keep the process.
+    os._exit(code)
+
+
+def run(spec: dict[str, Any]) -> int:
+    """Patch, load, work, stop; the exit code."""
+    pool = patch(spec)
+    listener = Mailbox()
+    from greenq import __version__
+    from greenq.loading import load_app
+    from greenq.worker import logs
+    from greenq.worker.banner import banner
+    from greenq.worker.worker import Worker
+
+    app = load_app(spec["app"])
+    app.override(overrides(spec))
+    require_same_pool(pool, app.settings.worker.pool)
+    worker = Worker(
+        app,
+        process=spec["process"],
+        index=spec["index"],
+        burst=spec["burst"],
+        release=tuple(spec["release"]),
+        overrides=overrides(spec),
+    )
+    logs.setup(app.settings.log, worker.node)
+    if spec["index"] == 0 and not spec["release"]:
+        print(
+            banner(app.config, app.main, len(app.tasks), worker.node, __version__), file=sys.stderr, flush=True
+        )
+    worker.on_finish = listener.post
+    worker.start()
+    return obey(worker, listener, app.settings.worker.shutdown_timeout)
+
+
+def patch(spec: dict[str, Any]) -> str:
+    """Make the standard library green for the pool that the configuration names; its name.
+
+    The application may not be imported for that, so what it says in code about the pool is not known yet.
+    """
+    from greenq.config import load
+    from pools.patching import patch as make_green
+
+    pool = load(spec["config"], overrides=overrides(spec)).settings.worker.pool
+    make_green(pool)
+    return pool
+
+
+def overrides(spec: dict[str, Any]) -> dict[str, tuple[Any, str]]:
+    """The command line's settings, as `greenq.config.load` takes them."""
+    return {key: (value, option) for key, (value, option) in spec["overrides"].items()}
+
+
+def require_same_pool(patched: str, chosen: str) -> None:
+    """Refuse a pool that only the application's code names.
+
+    Raises:
+        ConfigError: says where to name it instead.
+    """
+    if patched != chosen:
+        from greenq.errors import ConfigError
+
+        raise ConfigError(
+            f"the application's code chooses the {chosen} pool, but the command must know it before it "
+            f"imports the application (it prepared for {patched}): say worker: {{pool: {chosen}}} in "
+            f"greenq.yaml, GREENQ_WORKER_POOL={chosen}, or --pool {chosen}"
+        )
+
+
+class Mailbox:
+    """Where signals, and a worker that wants to end, reach the main thread: a socket that it waits on.
+
+    A signal's number is written by the interpreter itself, so it arrives whatever the threads are doing;
+    the handlers do nothing.
+    """
+
+    def __init__(self) -> None:
+        import socket
+
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        self.reason = ""
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, lambda *_: None)
+        signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+
+    def post(self, reason: str) -> None:
+        """Let the main thread stop the worker; from any thread."""
+        self.reason = reason
+        self._sender.send(b"\0")
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The next signal's number, 0 for `post`, None after `timeout` seconds."""
+        self._receiver.settimeout(timeout)
+        try:
+            return self._receiver.recv(1)[0]
+        except TimeoutError:
+            return None
+
+
+def obey(worker: Any, mailbox: Mailbox, shutdown_timeout: float) -> int:
+    """Wait for the first signal or the worker's own wish to end, then stop it; the exit code."""
+    import logging
+    import threading
+
+    log = logging.getLogger("greenq.worker")
+    first = mailbox.wait()
+    while first is not None and first not in (0, *STOP_SIGNALS):
+        first = mailbox.wait()
+    if first:
+        log.warning(
+            "%s: running tasks get %g s to finish; a second signal puts them back at once",
+            signal.Signals(first).name, shutdown_timeout,
+        )  # fmt: skip
+    stopped = threading.Event()
+    hurry = threading.Event()
+
+    def listen() -> None:
+        while not stopped.is_set():
+            if mailbox.wait(0.2) in STOP_SIGNALS:
+                hurry.set()
+                return
+
+    ear = threading.Thread(target=listen, daemon=True)
+    ear.start()
+    deadline = worker.pool.now() + shutdown_timeout
+    while not hurry.is_set() and worker.pool.now() < deadline:
+        if worker.drain(min(0.1, max(0.0, deadline - worker.pool.now()))):
+            break
+    clean = worker.stop(0)
+    stopped.set()
+    log.info("stopped" if clean else "stopped; what had not finished went back to its queue")
+    if first:
+        return 0
+    if mailbox.reason == "max_tasks":
+        return EXIT_RECYCLE
+    return 0 if mailbox.reason == "burst" else 1
+
+
+def die_with_parent(supervisor: int) -> None:
+    """Let the kernel kill this process when its supervisor dies, however it dies."""
+    if sys.platform == "linux":
+        import ctypes
+
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)

@@ -1,0 +1,273 @@
+"""The Worker: wires broker, pool, loop and duties together. The only file that knows all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from greenq.app import GreenQ
+from greenq.errors import ConfigError, GreenqError, NotPatched
+from greenq.worker.consumer import Consumer
+from greenq.worker.duties.housekeeping import Housekeeping
+from greenq.worker.duties.lease import Lease
+from greenq.worker.duties.summary import Summary
+from greenq.worker.limits import Limits, refuse_impossible_limits
+from greenq.worker.runner import Runner
+from greenq.worker.settler import Settler
+from pools import table
+from pools.base import Pool, Service
+from pools.errors import PoolError
+from pools.patching import unpatched
+
+__all__ = ["Worker", "node_name"]
+
+log = logging.getLogger("greenq.worker")
+
+OUTCOMES_PER_SLOT = 4
+"""How many outcomes may wait for the broker, for each task that can run, before fetching pauses."""
+SETTLE_GRACE = 10.0
+"""Seconds that a stopping worker tries to commit what is left."""
+
+
+class Worker:
+    """Runs the tasks of an application in this process until it is stopped.
+
+    The command wraps it in processes of its own. Embedded, it never patches anything, takes no signals and
+    replaces no processes::
+
+        worker = greenq.Worker(app, pool=pool)
+        worker.start()
+        ...
+        worker.stop(timeout=30)
+
+    Parameters:
+        app: its settings say which queues, limits and leases.
+        pool: where tasks run; it stays the caller's and is not closed. None makes and owns the one that the
+            settings name.
+        process: the name under which messages are leased; no other process may have had it.
+        index: this process's number, for ``%i`` in the node's name.
+        burst: call `on_finish` when the queues are empty.
+        release: names of dead processes whose messages are to be given back at once.
+        overrides: what the command line set; pools that run tasks in processes of their own repeat it there.
+
+    Raises:
+        NotPatched: the pool needs a green standard library and this process's is not; names what isn't.
+        ConfigError: a task has a limit that the pool can't keep, or the pool can't be made from settings.
+    """
+
+    def __init__(
+        self,
+        app: GreenQ,
+        pool: Pool | None = None,
+        *,
+        process: str | None = None,
+        index: int = 0,
+        burst: bool = False,
+        release: tuple[str, ...] = (),
+        overrides: Mapping[str, tuple[Any, str]] | None = None,
+    ) -> None:
+        settings = app.settings
+        self.app = app
+        self.node = node_name(settings.worker.node, index)
+        self.process = process or f"{self.node}:{os.getpid()}:{os.urandom(4).hex()}"
+        self.on_finish: Callable[[str], None] | None = None
+        """Told once why the worker wants to end by itself: ``"burst"`` or ``"max_tasks"``, or what failed."""
+        self._release = release
+        self._burst = burst
+        self._max_tasks = settings.worker.max_tasks
+        self._finished = False
+        self._services: list[Service] = []
+        self._running = threading.Event()
+        require_green(pool.name if pool is not None else settings.worker.pool)
+        self._owns_pool = pool is None
+        self.pool = pool if pool is not None else make_pool(app, overrides or {})
+        self._broker = app.broker
+        self._store = app.results
+        self._runner = Runner(app, self.node, self.pool.bind)
+        handlers = self._runner.handlers.values()
+        refuse_impossible_limits(self.pool.name, self.pool.features, handlers)
+        self._settler = Settler(
+            self._broker, self._store, settings.broker.timeout, OUTCOMES_PER_SLOT * self.pool.capacity
+        )
+        self._consumer = Consumer(
+            self._broker, self.pool, self._runner, self._settler, settings.worker.queues,
+            settings.worker.prefetch, settings.worker.max_deliveries, settings.broker.timeout,
+        )  # fmt: skip
+        self._lease = Lease(self._broker, settings.worker.lease)
+        self._limits = Limits(self.pool, self._consumer, handlers)
+        self._housekeeping = Housekeeping(self._broker, self._store, settings.worker.lease)
+        self._summary = Summary(self._consumer, self._settler)
+
+    # ── start ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Begin to take messages, and return.
+
+        Raises:
+            BrokerError: the broker can't be reached, or refuses.
+        """
+        settings = self.app.settings
+        self._broker.declare(settings.worker.queues)
+        for process in self._release:
+            returned = self._broker.release(process)
+            log.info("%d messages of a dead predecessor went back to their queues", returned)
+        self._broker.lease(self.process, settings.worker.lease)
+        # The lease first, or what is fetched could already be somebody else's; the settler before the
+        # consumer, which hands it outcomes; the rest in no order that matters.
+        self._lease.start()
+        self._serve(self._settler.run, "settler")
+        self._serve(self._limits.run, "limits")
+        self._serve(self._housekeeping.run, "housekeeping")
+        self._serve(self._summary.run, "summary")
+        if self._burst:
+            self._consumer.on_idle = self._finish_burst
+        if self._max_tasks is not None:
+            self._settler.on_commit = self._count
+        self._serve(self._consumer.run, "consumer")
+        self._running.set()
+
+    def _serve(self, run: Callable[[], None], name: str) -> None:
+        def guarded() -> None:
+            try:
+                run()
+            except BaseException as error:
+                # A duty that dies leaves a worker that looks alive and isn't: it must end instead.
+                log.exception("the %s failed; this worker ends", name)
+                self._finish(f"the {name} failed: {error!r}")
+
+        self._services.append(self.pool.service(guarded, f"greenq-{name}"))
+
+    # ── ending by itself ─────────────────────────────────────────────────────────────────────────────────
+
+    def _finish_burst(self) -> None:
+        if self._settler.waiting:
+            return
+        depth = self._broker.depth()
+        if not any(depth[queue].ready for queue in self.app.settings.worker.queues if queue in depth):
+            self._finish("burst")
+
+    def _count(self, _: int) -> None:
+        if self._max_tasks is not None and self._settler.committed >= self._max_tasks:
+            self._finish("max_tasks")
+
+    def _finish(self, reason: str) -> None:
+        if not self._finished:
+            self._finished = True
+            if self.on_finish is not None:
+                self.on_finish(reason)
+
+    # ── stop ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def drain(self, timeout: float) -> bool:
+        """Fetch nothing more, and wait up to `timeout` seconds for what runs; True if it all ended."""
+        self._consumer.stop()
+        return self._consumer.drain(timeout)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Fetch nothing more, let tasks finish, put back those that don't, and let go of the broker.
+
+        Parameters:
+            timeout: seconds that running tasks get; None for `worker.shutdown_timeout`.
+
+        Returns:
+            True if every task ended by itself and every outcome was committed.
+        """
+        if not self._running.is_set():
+            return True
+        self._running.clear()
+        drained = self.drain(self.app.settings.worker.shutdown_timeout if timeout is None else timeout)
+        if not drained:
+            self._consumer.end_running()
+            self._consumer.drain(SETTLE_GRACE / 2)
+        committed = self._end_settler()
+        self._limits.stop()
+        self._housekeeping.stop()
+        self._summary.stop()
+        for service in self._services:
+            service.join(1.0)
+        self._let_go()
+        if self._owns_pool:
+            self.pool.close(0)
+        return drained and committed
+
+    def _end_settler(self) -> bool:
+        settler = self._services[0]
+        self._settler.stop()
+        if settler.join(SETTLE_GRACE):
+            return self._settler.waiting == 0
+        self._settler.abandon()
+        settler.join(1.0)
+        return False
+
+    def _let_go(self) -> None:
+        self._lease.stop()
+        try:
+            self._broker.release(self.process)
+        except GreenqError as error:
+            log.warning("what this process held returns when its lease ends: %s", error)
+
+    # ── what it does ─────────────────────────────────────────────────────────────────────────────────────
+
+    def stats(self) -> dict[str, Any]:
+        """Counters and sizes, for people and tests."""
+        return {
+            "node": self.node,
+            "started": self._consumer.started,
+            "committed": self._settler.committed,
+            "lost_leases": self._settler.lost,
+            "running": len(self._consumer.running()),
+            "capacity": self.pool.capacity,
+            "waiting": self._settler.waiting,
+        }
+
+
+def node_name(pattern: str, index: int) -> str:
+    """Fill in a node's name: %h the host, %i the process's number, %n the part before the @."""
+    before = pattern.partition("@")[0]
+    return (
+        pattern.replace("%h", platform.node()).replace("%i", str(index)).replace("%n", before).replace("%%", "%")
+    )
+
+
+def require_green(pool: str) -> None:
+    """Refuse a pool whose library has not made the standard library green.
+
+    Raises:
+        NotPatched: names what is not.
+    """
+    missing = unpatched(pool)
+    if missing:
+        raise NotPatched(
+            f"the worker needs a standard library that the {pool} pool can switch in, but these are not "
+            f"patched: {', '.join(missing)}. Patch first thing in the program, run `greenq worker`, which "
+            f"does, or use the pool alone"
+        )
+
+
+def make_pool(app: GreenQ, overrides: Mapping[str, tuple[Any, str]]) -> Pool:
+    """The pool that the settings name.
+
+    Raises:
+        ConfigError: it does not exist, or runs calls in processes that could not find the application.
+    """
+    settings = app.settings.worker
+    try:
+        kind = table.load(settings.pool)
+        setup = None
+        if kind.features.isolated:
+            if app.settings.app is None:
+                raise ConfigError(
+                    f"the {settings.pool} pool imports the application in processes of its own and must know "
+                    "where it is: say app: module:attribute in greenq.yaml"
+                )
+            setup = (
+                "greenq.worker.child:set_up",
+                (app.settings.app, dict(overrides), node_name(settings.node, 0)),
+            )
+        return kind(settings.concurrency, setup)
+    except (ValueError, PoolError) as error:
+        raise ConfigError(f"worker.pool, worker.concurrency: {error}") from error
