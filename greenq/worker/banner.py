@@ -39,7 +39,9 @@ def banner(
     paint = Paint(_coloured(stream or sys.stderr))
     settings, origin = configuration.settings, configuration.origin
     worker, limits = settings.worker, settings.tasks
-    kept = "for ever" if settings.results.expires is None else f"for {write_seconds(settings.results.expires)}"
+    kept = (
+        "for ever" if settings.results.expires is None else f"for {write_seconds(settings.results.expires)}"
+    )
     results = f"{mask(settings.results.url)}, kept {kept}" if settings.results.url else "not kept"
     pool = f"{worker.pool}, {worker.concurrency:,} at once"
     if worker.processes > 1:

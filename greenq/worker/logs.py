@@ -28,7 +28,9 @@ def setup(settings: LogSettings, node: str, stream: TextIO | None = None) -> Non
     """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines(node) if settings.format == "json" else TextLines(colour=_coloured(stream)))
+    handler.setFormatter(
+        JsonLines(node) if settings.format == "json" else TextLines(colour=_coloured(stream))
+    )
     handler.addFilter(_name_task)
     root = logging.getLogger()
     for old in root.handlers[:]:

@@ -1,0 +1,123 @@
+"""How a command ends: its exit code, and one line about what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from greenq.errors import GreenqError
+
+__all__ = ["BROKEN_PIPE", "BUG", "FAILED", "INTERRUPTED", "MISTAKE", "NOT_YET", "run"]
+
+FAILED = 1
+"""What was asked for was done and the answer is bad: the task failed, a check of doctor did."""
+MISTAKE = 2
+"""The command, the configuration or what they name must be changed; one line says what."""
+NOT_YET = 3
+"""The result is not there, or did not arrive in time."""
+BUG = 70
+"""greenq itself failed; a traceback is printed."""
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line; its exit code.
+
+    Parameters:
+        arguments: what follows the program's name; None takes the process's own.
+    """
+    place = _command_of(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has gone: without this the interpreter complains again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except click.UsageError as mistake:
+        place = mistake.ctx.command_path if mistake.ctx else place
+        return _complain(place, _usage_line(mistake, f"{place} --help"))
+    except click.ClickException as mistake:
+        return _complain(place, mistake.format_message())
+    except GreenqError as mistake:
+        return _complain(place, str(mistake))
+    except Exception:
+        return _confess()
+
+
+def _invoke(arguments: list[str] | None) -> int:
+    from greenq.cli.root import root
+
+    outcome = root.main(arguments, "greenq", standalone_mode=False, color=None if _coloured() else False)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _coloured() -> bool:
+    """Whether the environment allows colours (no-color.org); click asks the terminal itself."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _command_of(arguments: list[str]) -> str:
+    """The command that was called, for messages; mistakes deep inside it don't know."""
+    from greenq.cli.root import COMMANDS
+
+    first = next((word for word in arguments if not word.startswith("-")), None)
+    return f"greenq {first}" if first in COMMANDS else "greenq"
+
+
+def _complain(place: str, line: str) -> int:
+    from greenq.worker.masking import mask_text
+
+    click.secho(f"{place}: ", fg="red", bold=True, err=True, nl=False, color=None if _coloured() else False)
+    click.echo(mask_text(line), err=True)
+    return MISTAKE
+
+
+def _usage_line(mistake: click.UsageError, manual: str) -> str:
+    """Say a mistake of use in one line, with what to do.
+
+    Parameters:
+        manual: the command that explains the one that was called.
+    """
+    if isinstance(mistake, click.NoSuchOption):
+        near = sorted(mistake.possibilities or [])
+        hint = f"did you mean {' or '.join(near)}?" if near else f"{manual} lists the options"
+        return f"there is no option {mistake.option_name}: {hint}"
+    if mistake.ctx and isinstance(mistake.ctx.command, click.Group):
+        known = mistake.ctx.command.list_commands(mistake.ctx)
+        if mistake.message.startswith("No such command"):
+            return _no_command(mistake.message.split("'")[1], known)
+        if mistake.message.startswith(("Missing command", "Usage:")):
+            return f"say what: {', '.join(known)} ({manual} explains)"
+    if type(mistake) is click.BadParameter and mistake.param and not mistake.param_hint:
+        return f"{mistake.param.get_error_hint(mistake.ctx)}: {mistake.message.rstrip('.')}".replace(
+            "'", "", 2
+        )
+    line = " ".join(mistake.format_message().split())
+    if type(mistake) is click.UsageError and not line.startswith("Got "):
+        return line
+    return f"{line[:1].lower()}{line[1:].rstrip('.')} ({manual} explains)"
+
+
+def _no_command(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, 2)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    return f"there is no command {name}: {hint}"
+
+
+def _confess() -> int:
+    import traceback
+
+    traceback.print_exc()
+    click.echo(
+        "greenq: this is a bug in greenq, not your mistake: please report it with the lines above", err=True
+    )
+    return BUG

@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["app_option", "comma_list", "config_option", "json_option", "yes_option"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def app_option(help: str = "The application, as module or module:attribute.") -> Callable[[Command], Command]:
+    """-A/--app."""
+    return click.option("-A", "--app", metavar="APP", help=help)
+
+
+def config_option() -> Callable[[Command], Command]:
+    """--config."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="The configuration; else GREENQ_CONFIG, else greenq.yaml here.",
+    )
+
+
+def json_option() -> Callable[[Command], Command]:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def yes_option() -> Callable[[Command], Command]:
+    """--yes."""
+    return click.option("-y", "--yes", is_flag=True, help="Do it without asking.")
+
+
+def comma_list(values: tuple[str, ...]) -> list[str]:
+    """Names given as ``a,b``, as a repeated option, or both; each once, in order."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def one_of(choices: list[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes an option whose values are checked elsewhere."""
+    return lambda _ctx, _param, incomplete: [choice for choice in choices if choice.startswith(incomplete)]

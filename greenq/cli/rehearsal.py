@@ -1,0 +1,72 @@
+"""A worker's first steps in a process of their own: patch, import the application, look what is green.
+
+`greenq doctor` runs it so that the doctor's own process stays unpatched.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+__all__ = ["main", "rehearse"]
+
+DEADLINE = 60.0
+"""Seconds for patching and the application's import."""
+
+
+def rehearse(pool: str, app: str | None, config: str | None) -> dict[str, Any]:
+    """Do what a worker does first.
+
+    Returns:
+        ``patch``: an error or None; ``unpatched``: what is not green though the pool needs it;
+        ``app``: an error or None; ``tasks``: how many it has.
+    """
+    code = "from greenq.cli.rehearsal import main; main()"
+    asked = json.dumps({"pool": pool, "app": app, "config": config})
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, asked], capture_output=True, text=True, timeout=DEADLINE
+        )
+    except subprocess.TimeoutExpired:
+        return {
+            "patch": None,
+            "unpatched": [],
+            "tasks": 0,
+            "app": f"its import takes more than {DEADLINE:g} s",
+        }
+    # The application may print whatever it likes while it is imported.
+    last = done.stdout.rstrip().rpartition("\n")[2]
+    try:
+        report: dict[str, Any] = json.loads(last)
+    except ValueError:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return {"patch": None, "unpatched": [], "tasks": 0, "app": f"its import ended the process: {reason}"}
+    return report
+
+
+def main() -> None:
+    """Rehearse what the first argument says, and print the report as one line of JSON."""
+    asked = json.loads(sys.argv[1])
+    print(json.dumps(_report(asked["pool"], asked["app"], asked["config"])))
+
+
+def _report(pool: str, app: str | None, config: str | None) -> dict[str, Any]:
+    from pools import patching
+    from pools.errors import PoolError
+
+    report: dict[str, Any] = {"patch": None, "unpatched": [], "app": None, "tasks": 0}
+    try:
+        patching.patch(pool)
+    except PoolError as error:
+        return report | {"patch": str(error)}
+    if app is not None:
+        from greenq.cli import application
+        from greenq.errors import GreenqError
+
+        try:
+            report["tasks"] = len(application.load(app, config).tasks)
+        except GreenqError as error:
+            report["app"] = str(error)
+    return report | {"unpatched": patching.unpatched(pool)}
