@@ -14,11 +14,13 @@ class Codec(ABC):
     Attributes:
         name: as users write it (``json``).
         content_type, encoding: as messages carry them (``application/json``, ``utf-8``), Celery's.
+        unsafe: decoding can run code of the sender's choice, so that encoding too needs it in ``accept``.
     """
 
     name: ClassVar[str]
     content_type: ClassVar[str]
     encoding: ClassVar[str]
+    unsafe: ClassVar[bool] = False
 
     @abstractmethod
     def encode(self, value: Any) -> bytes:
