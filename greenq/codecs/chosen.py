@@ -63,15 +63,26 @@ class Codecs:
         return self._compressions.names()
 
     def check(self, serializer: str | None = None, compression: str | None = None) -> None:
-        """Make sure, at start, that what the settings name can be used for encoding.
+        """Make sure, at start, that what the settings name can be written, and read back.
 
         Raises:
             ConfigError: a name is unknown, its package is not installed, or `accept` does not allow it.
         """
-        if serializer is not None:
-            self._allowed(serializer)
+        if serializer is not None and self._allowed(serializer).content_type not in self._accepted:
+            raise ConfigError(
+                f"what the serializer {serializer} writes could not be read back: add {serializer} to accept"
+            )
         if compression is not None:
             self._compressions.load(compression)
+
+    def type_of(self, serializer: str) -> tuple[str, str]:
+        """Give the content type and the content encoding that a serializer's messages carry.
+
+        Raises:
+            ConfigError: the name is unknown, or its package is not installed.
+        """
+        codec = self._serializers.load(serializer)
+        return codec.content_type, codec.encoding
 
     def encode(
         self, value: Any, serializer: str, compression: str | None = None, compress_over: int = 0
