@@ -1,0 +1,65 @@
+# Each target works from nothing: it makes .venv and fetches what is missing. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MANUAL := docs/_build/html
+DEMO_PAGES := /usr/share/doc/python3.11/html/index.html
+APT := apt-get -qq -o Acquire::Retries=5 -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 5
+
+export PYTHONUNBUFFERED := 1
+export DEBIAN_FRONTEND := noninteractive
+
+.PHONY: help demo test lint docs bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: $(STAMP) $(DEMO_PAGES) docs ## check the links of a real manual with 1,000 green threads
+	@$(BIN)/python -m examples.linkcheck.demo $(MANUAL)
+
+test: lint docs ## lint, types, manual, then every test
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(STAMP) ## build the manual; a warning or a dead link in it is an error
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs $(MANUAL)
+
+bench: $(STAMP) ## measure greenq beside its peers
+	$(BIN)/python -m benchmarks
+
+clean: ## remove everything that was built or installed here
+	rm -rf $(VENV) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ── what they stand on ──────────────────────────────────────────────────────────────────────────────────
+
+# setup.cfg names every dependency, so the environment is as old as it is.
+$(STAMP): setup.cfg pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; name another with: make PYTHON=python3.12" >&2; exit 2; }
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "installing $(PYTHON)-venv"; $(APT) update; $(APT) install -y --no-install-recommends $(PYTHON)-venv; fi
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing greenq and its tools into $(VENV)"
+	@$(PIP) install --upgrade pip
+	@$(PIP) install -e '.[all,test,lint,docs]'
+	@touch $@
+
+# The pages that the demo checks beside greenq's own manual. Without them it takes any other manual it finds.
+# Slim images tell dpkg to leave documentation out, hence the explicit include.
+$(DEMO_PAGES):
+	@echo "installing python3.11-doc"
+	@{ $(APT) update && $(APT) install -y --reinstall --no-install-recommends \
+		-o Dpkg::Options::='--path-include=/usr/share/doc/python3.11/*' python3.11-doc; } \
+		|| echo "python3.11-doc could not be installed; the demo looks for another manual" >&2

@@ -1,0 +1,1 @@
+"""Small real programs on greenq; each is run by a test."""

@@ -1,0 +1,46 @@
+"""One line on a terminal that says how far the check is."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TextIO
+
+__all__ = ["Progress"]
+
+_EVERY = 0.1
+
+
+class Progress:
+    """Draws the line, several times a second at most; draws nothing where nobody watches.
+
+    Parameters:
+        stream: usually standard error.
+        shown: draw at all; by default if `stream` is a terminal.
+    """
+
+    def __init__(self, stream: TextIO, shown: bool | None = None) -> None:
+        self._stream = stream
+        self._shown = stream.isatty() if shown is None else shown
+        self._began = time.monotonic()
+        self._drawn = 0.0
+
+    def show(self, done: int, known: int, waiting: int) -> None:
+        """Draw how many addresses are done of those known so far, and how many are being checked now."""
+        now = time.monotonic()
+        if not self._shown or now - self._drawn < _EVERY:
+            return
+        self._drawn = now
+        seconds = now - self._began
+        text = f" {done:,} of {known:,} addresses, {waiting:,} at once, {seconds:.1f} s"
+        width = min(40, shutil.get_terminal_size().columns - len(text) - 3)
+        filled = width * done // max(1, known)
+        bar = f"[{'#' * filled}{'.' * (width - filled)}]" if width >= 10 else ""
+        self._stream.write(f"\r{bar}{text}\033[K")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown and self._drawn:
+            self._stream.write("\r\033[K")
+            self._stream.flush()
