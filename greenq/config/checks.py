@@ -1,0 +1,107 @@
+"""What must hold between settings, once each of them is right by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from greenq.config.keys import leaves, root
+from greenq.config.masking import quoted
+from greenq.config.mistakes import Mistakes, Place
+from greenq.config.schema import Settings
+from greenq.config.suggestions import closest
+from greenq.config.units import write_seconds
+
+__all__ = ["check"]
+
+Finding = tuple[tuple[str, ...], str]
+"""The keys involved, and the message. The first of them that somebody set is where the mistake is shown."""
+
+
+def check(
+    settings: Settings,
+    places: Mapping[str, Place],
+    failed: set[str],
+    mistakes: Mistakes,
+    names: Mapping[str, Sequence[str]] | None,
+) -> None:
+    """Find the mistakes that only several settings together make.
+
+    Parameters:
+        settings: as resolved.
+        places: where each was written.
+        failed: keys that already have a mistake; nothing is concluded from them.
+        mistakes: gets what is found.
+        names: what there is for ``pool``, ``serializer`` and ``compression``; what is missing is not checked.
+    """
+    findings = [*_limits(settings), *_accepted(settings), *_routes(settings), *_names(settings, names or {})]
+    for keys, message in findings:
+        if failed.isdisjoint(key.partition("[")[0] for key in keys):
+            place = next((places[key] for key in keys if key in places), Place("default"))
+            mistakes.add(place, message)
+
+
+def _limits(settings: Settings) -> Iterator[Finding]:
+    soft, hard = settings.tasks.soft_time_limit, settings.tasks.time_limit
+    if soft is not None and hard is not None and soft >= hard:
+        yield (
+            ("tasks.soft_time_limit", "tasks.time_limit"),
+            f"tasks.soft_time_limit must be shorter than tasks.time_limit, which is {write_seconds(hard)}, "
+            f"not {write_seconds(soft)}",
+        )
+
+
+def _accepted(settings: Settings) -> Iterator[Finding]:
+    chosen = {
+        "tasks.serializer": settings.tasks.serializer,
+        "results.serializer": settings.results.serializer,
+    }
+    for name, queue in settings.queues.items():
+        if queue.serializer is not None:
+            chosen[f"queues.{name}.serializer"] = queue.serializer
+    for path, serializer in chosen.items():
+        if serializer not in settings.accept:
+            what = (
+                "results could not be read"
+                if path == "results.serializer"
+                else "its own messages would be refused"
+            )
+            yield (
+                (path, "accept"),
+                f"{path} is {serializer}, which accept does not list, so {what}; "
+                f"write accept: [{', '.join([*settings.accept, serializer])}]",
+            )
+
+
+def _routes(settings: Settings) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for i, route in enumerate(settings.routes):
+        earlier = seen.get("*", seen.get(route.match))
+        if earlier is not None:
+            pattern = settings.routes[earlier].match
+            yield (
+                (f"routes[{i}].match", "routes"),
+                f"routes[{i}] is never reached, since routes[{earlier}] takes {quoted(pattern)} first; "
+                "put it earlier, or delete it",
+            )
+        seen.setdefault(route.match, i)
+
+
+def _names(settings: Settings, names: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    known = dict(names)
+    for unit, own in (("serializer", settings.serializers), ("compression", settings.compressions)):
+        if unit in known:
+            known[unit] = [*known[unit], *own]
+    chosen: list[tuple[str, str, str]] = []
+    for key in leaves(root()):
+        if key.unit in known and "." in key.path:
+            section, _, name = key.path.partition(".")
+            chosen.append((key.path, key.unit, getattr(getattr(settings, section), name)))
+    chosen += [(f"accept[{i}]", "serializer", name) for i, name in enumerate(settings.accept)]
+    for queue, of_queue in settings.queues.items():
+        chosen.append((f"queues.{queue}.serializer", "serializer", of_queue.serializer or ""))
+        chosen.append((f"queues.{queue}.compression", "compression", of_queue.compression or ""))
+    for path, unit, value in chosen:
+        if value and unit in known and value not in known[unit]:
+            close = closest(value, known[unit])
+            mend = f"did you mean {close}?" if close else f"there are {', '.join(known[unit])}"
+            yield (path,), f"{path.partition('[')[0]} names no {unit}: {quoted(value)}; {mend}"
