@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable
 
 from greenq.errors import ConfigError, SoftTimeLimitExceeded
-from greenq.worker.consumer import LIMIT, Consumer
+from greenq.worker.consumer import LIMIT, Consumer, Run
 from greenq.worker.handlers import Handler
 from pools.base import Features, Pool
 
 __all__ = ["Limits", "refuse_impossible_limits"]
+
+log = logging.getLogger("greenq.limits")
 
 LOOK_EVERY = 0.1
 """Seconds between looks while something with a limit runs: how late a limit may be."""
@@ -29,6 +32,7 @@ class Limits:
         self._consumer = consumer
         self._features = pool.features
         self._stopping = threading.Event()
+        self._warned: set[str | None] = set()
         self._limited = any(h.time_limit or h.soft_time_limit for h in handlers)
         """Whether a task may have a limit without its message saying so: then there is no rest."""
 
@@ -49,6 +53,8 @@ class Limits:
             if run.hard is None and run.soft is None:
                 continue
             any_limited = True
+            if run.hard is not None and not self._features.kill:
+                self._warn(run)
             if not call.started:
                 continue
             ran = now - call.started
@@ -59,6 +65,14 @@ class Limits:
                 soft, run.soft = run.soft, None
                 self._pool.interrupt(call, SoftTimeLimitExceeded(soft))
         return any_limited
+
+
+    def _warn(self, run: Run) -> None:
+        """Say once for each task that its caller asked for what this pool can't do."""
+        name = run.delivery.message.headers.get("task") if run.delivery.message else None
+        if name not in self._warned:
+            self._warned.add(name)
+            log.warning("%s was sent with a time_limit, which is not kept: %s", name, self._features.why_no_kill)
 
 
 def refuse_impossible_limits(name: str, features: Features, handlers: Iterable[Handler]) -> None:

@@ -1,0 +1,177 @@
+"""The application that the worker's tests run; each task leaves its trace in the file that it is told."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from greenq import GreenQ, Ignore, Reject, SoftTimeLimitExceeded
+
+app = GreenQ("shop")
+
+
+def note(path: str, text: str) -> None:
+    """Append a line in one write, so that lines of many processes don't mix."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(fd, f"{text}\n".encode())
+    finally:
+        os.close(fd)
+
+
+@app.task
+def add(x, y):
+    return x + y
+
+
+@app.task
+def nap(seconds, path=None, name=""):
+    if path:
+        note(path, f"start {name}")
+    time.sleep(seconds)
+    if path:
+        note(path, f"end {name}")
+    return name
+
+
+@app.task(acks_late=False)
+def nap_once(seconds, path, name):
+    note(path, f"start {name}")
+    time.sleep(seconds)
+    note(path, f"end {name}")
+
+
+@app.task
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return os.getpid()
+
+
+@app.task
+def fail(message):
+    raise ValueError(message, 42)
+
+
+@app.task
+def unencodable():
+    return object()
+
+
+@app.task(bind=True, max_retries=3, default_retry_delay=0)
+def flaky(self, times):
+    if self.request.retries < times:
+        raise self.retry(exc=ValueError("not yet"))
+    return self.request.retries
+
+
+@app.task(autoretry_for=(KeyError,), max_retries=2, retry_backoff=False, default_retry_delay=0)
+def always_failing():
+    raise KeyError("again")
+
+
+@app.task
+def ignore():
+    raise Ignore
+
+
+@app.task
+def reject(requeue, path):
+    note(path, "ran")
+    if requeue and len(open(path).readlines()) > 1:
+        return "second time"
+    raise Reject("bad goods", requeue=requeue)
+
+
+@app.task
+def leave():
+    sys.exit(3)
+
+
+@app.task(soft_time_limit=0.3)
+def soft(path):
+    try:
+        time.sleep(30)
+    except SoftTimeLimitExceeded:
+        note(path, "soft")
+        raise
+
+
+NO_LIMITS = bool(os.environ.get("SHOP_NO_LIMITS"))
+"""Set for pools that refuse an application with hard limits."""
+
+
+@app.task(time_limit=None if NO_LIMITS else 0.3)
+def hard(path):
+    try:
+        time.sleep(30)
+    except Exception:
+        note(path, "swallowed")
+    finally:
+        note(path, "finally")
+
+
+@app.task
+def kill_myself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(bind=True)
+def about_me(self):
+    request = self.request
+    return {
+        "id": request.id,
+        "task": request.task,
+        "retries": request.retries,
+        "hostname": request.hostname,
+        "root_id": request.root_id,
+        "parent_id": request.parent_id,
+        "args": list(request.args),
+        "kwargs": request.kwargs,
+        "queue": request.delivery_info["routing_key"],
+        "headers": request.headers,
+    }
+
+
+@app.task
+def parent():
+    return add.delay(1, 2).id
+
+
+@app.task
+async def coroutine(x):
+    """What monkey-patching breaks elsewhere: a thread, a name look-up and a process inside a coroutine."""
+    loop = asyncio.get_running_loop()
+    in_thread = await asyncio.to_thread(lambda: x + 1)
+    found = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "print(7)", stdout=subprocess.PIPE
+    )
+    out, _ = await child.communicate()
+    return [in_thread, found[0][4][0], int(out)]
+
+
+local = threading.local()
+
+
+@app.task
+def plant():
+    local.value = "planted"
+    import contextvars
+
+    variables["var"] = variables.get("var") or contextvars.ContextVar("var", default=None)
+    variables["var"].set("planted")
+
+
+@app.task
+def look():
+    variable = variables.get("var")
+    return [getattr(local, "value", None), variable.get() if variable else None]
+
+
+variables = {}
