@@ -48,12 +48,8 @@ def _check(options: argparse.Namespace, progress: Progress) -> Report:
     worker = None
     if options.worker:
         _refuse_few_files(options.concurrency)
-        worker = {
-            "pool": options.pool,
-            "concurrency": options.concurrency,
-            "processes": options.processes,
-            "shutdown_timeout": "5s",
-        }
+        worker = ["--app", "examples.linkcheck.tasks", "--pool", options.pool]
+        worker += ["--concurrency", str(options.concurrency), "--processes", str(options.processes)]
     with Check(options.target, worker) as check:
         from examples.linkcheck.crawl import Rules
 

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -33,13 +33,13 @@ class Check:
 
     Parameters:
         target: a directory of HTML pages, or an address.
-        worker: the settings of a worker to start for it, as in greenq.yaml's section ``worker``; None if
-            workers run already, and this process's own configuration names their broker.
+        worker: the options of a ``greenq worker`` to start for it; None if workers run already, and this
+            process's own configuration names their broker.
     """
 
-    def __init__(self, target: str, worker: dict[str, object] | None) -> None:
+    def __init__(self, target: str, worker: Sequence[str] | None) -> None:
         self._target = target
-        self._worker_settings = worker
+        self._worker_options = worker
         self._stack = ExitStack()
         self._directory = Path(target)
         if not self._directory.is_dir() and urlsplit(target).scheme not in ("http", "https"):
@@ -64,10 +64,11 @@ class Check:
             self.start += "/"
         self.scope = urljoin(self.start, ".")
         self._worker: WorkerProcess | None = None
-        if self._worker_settings is not None:
-            config = _write_config(scratch, self._worker_settings)
+        if self._worker_options is not None:
+            config = _write_config(scratch)
             os.environ["GREENQ_CONFIG"] = str(config)
-            self._worker = self._stack.enter_context(WorkerProcess(config, scratch / "worker.log"))
+            process = WorkerProcess(self._worker_options, config, scratch / "worker.log")
+            self._worker = self._stack.enter_context(process)
         self.ledger = Ledger(scratch / "ledger.db", self.scope)
         self._stack.callback(self.ledger.close)
 
@@ -95,14 +96,13 @@ class Check:
         self._stack.close()
 
 
-def _write_config(scratch: Path, worker: dict[str, object]) -> Path:
+def _write_config(scratch: Path) -> Path:
     """Queue and results are one SQLite file that goes when the check ends. (JSON is YAML.)"""
     url = f"sqlite:///{scratch / 'queue.db'}"
     settings = {
-        "app": "examples.linkcheck.tasks:app",
         "broker": {"url": url},
         "results": {"url": url, "expires": "1h"},
-        "worker": worker,
+        "worker": {"shutdown_timeout": "5s"},
         "log": {"level": "warning"},
     }
     config = scratch / "greenq.yaml"

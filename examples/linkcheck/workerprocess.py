@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,11 +26,13 @@ class WorkerProcess:
     """A worker with a configuration file.
 
     Parameters:
+        options: those of ``greenq worker``.
         config: its greenq.yaml.
         log: where its output goes.
     """
 
-    def __init__(self, config: Path, log: Path) -> None:
+    def __init__(self, options: Sequence[str], config: Path, log: Path) -> None:
+        self._options = options
         self._config = config
         self._log = log
 
@@ -37,7 +40,7 @@ class WorkerProcess:
         root = Path(__file__).parents[2]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "greenq", "worker", "--config", str(self._config)],
+                [sys.executable, "-m", "greenq", "worker", *self._options, "--config", str(self._config)],
                 cwd=self._config.parent,
                 env=os.environ | {"PYTHONPATH": str(root)},
                 stdin=subprocess.DEVNULL,
