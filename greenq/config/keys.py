@@ -122,18 +122,15 @@ def _shape(annotation: Any) -> tuple[Kind, bool, type | None]:
     """The kind of an annotation, whether null is allowed, and the class of its entries."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType) and type(None) in inner and len(inner) == 2:
-        kind, _, entry = _shape(next(one for one in inner if one is not type(None)))
-        return kind, True, entry
+        kind, _, record = _shape(next(one for one in inner if one is not type(None)))
+        return kind, True, record
     if annotation in _SCALARS:
         return _SCALARS[annotation], False, None
-    if origin is tuple and inner[1:] == (Ellipsis,):
-        if inner[0] is str:
-            return "texts", False, None
-        if dataclasses.is_dataclass(inner[0]):
-            return "records", False, inner[0]
-    if isinstance(origin, type) and issubclass(origin, Mapping) and inner[0] is str:
-        if inner[1] is str:
-            return "named_texts", False, None
-        if dataclasses.is_dataclass(inner[1]):
-            return "named_records", False, inner[1]
+    named = isinstance(origin, type) and issubclass(origin, Mapping) and inner[0] is str
+    if named or (origin is tuple and inner[1:] == (Ellipsis,)):
+        entry = inner[1 if named else 0]
+        if entry is str:
+            return "named_texts" if named else "texts", False, None
+        if isinstance(entry, type) and dataclasses.is_dataclass(entry):
+            return "named_records" if named else "records", False, entry
     raise TypeError(f"the schema cannot hold {annotation}: add its kind to greenq.config.keys")

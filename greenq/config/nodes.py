@@ -118,7 +118,7 @@ def _text(data: bytes) -> str:
 
 def _compose(text: str) -> Node | None:
     try:
-        return _Loader(text).get_single_node()  # type: ignore[no-any-return]
+        return _Loader(text).get_single_node()
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise Unreadable(

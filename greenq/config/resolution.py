@@ -151,8 +151,7 @@ class Resolution:
     def _records(self, key: Key, given: Given, path: str) -> Any:
         assert key.record is not None
         if not isinstance(given.value, list):
-            form = ", ".join(f"{name}: ..." for name, member in key.record.members.items() if member.required)
-            return self._report(path, given, Wrong("must be a list", f"write - {{{form}}} for each entry"))
+            return self._report(path, given, Wrong("must be a list of mappings", f"such as {key.example}"))
         made = []
         for i, item in enumerate(given.value):
             fields = self._record(key.record, item, f"{path}[{i}]")

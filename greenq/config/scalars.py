@@ -63,7 +63,7 @@ def read_text(key: Key, given: Given) -> str:
         raise Wrong(wanted, f'put it in quotes: "{value}"' if plain else "")
     if key.choices:
         return choose(value, key.choices)
-    if key.unit in _FORMS:
+    if key.unit is not None and key.unit in _FORMS:
         _FORMS[key.unit](value)
     elif not value.strip():
         raise Wrong("must not be empty")

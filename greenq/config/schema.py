@@ -85,7 +85,7 @@ class ResultSettings:
     )
     serializer: str = key("How results are encoded.", "json", unit="serializer")
     compression: str | None = key(
-        "How results are compressed; null for not at all.", None, unit="compression"
+        "How results are compressed; null for not at all.", None, unit="compression", example="gzip"
     )
     compress_over: int = key("Results smaller than this are not compressed.", 4096, unit="bytes", least=0)
     timeout: float = key("How long any call to the store may take.", 30.0, unit="seconds", least=0.01)
@@ -95,7 +95,10 @@ class ResultSettings:
 class WorkerSettings:
     """How a worker runs."""
 
-    pool: str = key("What runs the tasks.", "gevent", unit="pool")
+    pool: str = key(
+        "What runs the tasks: gevent, eventlet, threads, prefork, solo, asyncio, or a plug-in's.",
+        "gevent", unit="pool",
+    )  # fmt: skip
     concurrency: int = key("How many tasks run at once in each process.", 100, least=1, most=1_000_000)
     processes: int = key("How many worker processes run side by side.", 1, least=1, most=1024)
     queues: tuple[str, ...] = key(
@@ -126,7 +129,7 @@ class TaskSettings:
 
     serializer: str = key("How arguments are encoded.", "json", unit="serializer")
     compression: str | None = key(
-        "How arguments are compressed; null for not at all.", None, unit="compression"
+        "How arguments are compressed; null for not at all.", None, unit="compression", example="gzip"
     )
     compress_over: int = key("Bodies smaller than this are not compressed.", 4096, unit="bytes", least=0)
     max_body: int = key(
