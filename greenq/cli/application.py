@@ -36,16 +36,14 @@ def find(name: str) -> None:
     _import_from_here()
     places: list[str] | None = None
     parts = module.split(".")
-    for depth, part in enumerate(parts):
+    for depth in range(len(parts)):
         spec = _spec(".".join(parts[: depth + 1]), places)
         if spec is None:
             raise AppError(_not_found(parts[: depth + 1], places))
         if depth < len(parts) - 1 and spec.submodule_search_locations is None:
-            attribute = ".".join(parts[depth + 1 :])
-            raise AppError(
-                f"{'.'.join(parts[: depth + 1])} is a module, not a package: "
-                f"did you mean {'.'.join(parts[: depth + 1])}:{attribute}?"
-            )
+            found, rest = ".".join(parts[: depth + 1]), ".".join(parts[depth + 1 :])
+            meant = found if rest == "py" else f"{found}:{rest}"
+            raise AppError(f"{found} is a module, so there is no {module}: did you mean {meant}?")
         places = list(spec.submodule_search_locations or [])
 
 
@@ -68,9 +66,7 @@ def _not_found(parts: list[str], places: list[str] | None) -> str:
     where = places if places is not None else [os.getcwd()]
     known = [module.name for module in iter_modules(where)]
     near = get_close_matches(last, known, 1)
-    if last.endswith("py") and package:
-        hint = f"write it without .py: {'.'.join(package)}"
-    elif near:
+    if near:
         hint = f"did you mean {'.'.join([*package, near[0]])}?"
     elif package:
         hint = f"the package {'.'.join(package)} has {', '.join(known[:8]) or 'no modules'}"

@@ -120,7 +120,7 @@ def _date(option: str, text: str | None) -> datetime | None:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise click.UsageError(
-            f"{option} {text!r} is not a date: write 2030-12-31, 2030-12-31T23:59 or 2030-12-31T23:59:00+01:00",
+            f"{option} {text!r} is not a date: write 2030-12-31, 2030-12-31T23:59 or 2030-12-31T23:59:00Z",
             _ctx(),
         ) from None
 

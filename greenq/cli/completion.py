@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from greenq.cli.ending import COMPLETION
+
 __all__ = ["completion"]
 
 
@@ -22,4 +24,4 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None, "click completes these three shells"
-    click.echo(kind(ctx.find_root().command, {}, "greenq", "_GREENQ_COMPLETE").source())
+    click.echo(kind(ctx.find_root().command, {}, "greenq", COMPLETION).source())

@@ -30,7 +30,7 @@ def dead() -> None:
 
 def queue_option(help: str) -> Any:
     """--queue."""
-    return click.option("-q", "--queue", metavar="NAME", help=help)
+    return click.option("-q", "--queue", metavar="NAME", shell_complete=options.complete_queue, help=help)
 
 
 @dead.command("list")

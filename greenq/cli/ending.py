@@ -22,6 +22,9 @@ BUG = 70
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
+COMPLETION = "_GREENQ_COMPLETE"
+"""The variable through which the scripts of `greenq completion` ask."""
+
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit code.
@@ -29,9 +32,10 @@ def run(arguments: list[str] | None = None) -> int:
     Parameters:
         arguments: what follows the program's name; None takes the process's own.
     """
-    place = _command_of(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    place = _command_of(words)
     try:
-        code = _invoke(arguments)
+        code = _invoke(words)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -39,6 +43,8 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # the terminal shows ^C where the cursor is
         return INTERRUPTED
     except click.UsageError as mistake:
         place = mistake.ctx.command_path if mistake.ctx else place
@@ -51,10 +57,19 @@ def run(arguments: list[str] | None = None) -> int:
         return _confess()
 
 
-def _invoke(arguments: list[str] | None) -> int:
+def _invoke(arguments: list[str]) -> int:
+    """Run the command as click's own `main` does, but leave every error to `run`."""
     from greenq.cli.root import root
 
-    outcome = root.main(arguments, "greenq", standalone_mode=False, color=None if _coloured() else False)
+    if instruction := os.environ.get(COMPLETION):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "greenq", COMPLETION, instruction)
+    try:
+        with root.make_context("greenq", arguments, color=None if _coloured() else False) as ctx:
+            outcome = root.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     return outcome if isinstance(outcome, int) else 0
 
 
@@ -71,11 +86,17 @@ def _command_of(arguments: list[str]) -> str:
     return f"greenq {first}" if first in COMMANDS else "greenq"
 
 
-def _complain(place: str, line: str) -> int:
+def _complain(place: str, text: str) -> int:
     from greenq.worker.masking import mask_text
 
     click.secho(f"{place}: ", fg="red", bold=True, err=True, nl=False, color=None if _coloured() else False)
-    click.echo(mask_text(line), err=True)
+    several = text.splitlines()
+    if len(several) == 1:
+        click.echo(mask_text(text), err=True)
+    else:
+        click.echo(f"{len(several)} mistakes", err=True)
+        for line in several:
+            click.echo(f"  {mask_text(line)}", err=True)
     return MISTAKE
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from greenq.errors import BrokerError
+from greenq.errors import AppError, BrokerError
 
 if TYPE_CHECKING:
     from greenq.app import GreenQ
     from greenq.task import Task
 
-__all__ = ["address", "client", "find_task", "refuse_private", "seconds", "some"]
+__all__ = ["address", "chosen_app", "client", "find_task", "names", "refuse_private", "seconds", "some"]
 
 
 @contextlib.contextmanager
@@ -41,6 +41,29 @@ def client(app: str | None, config: str | None) -> Iterator[GreenQ]:
         yield owner
     finally:
         owner.close()
+
+
+def chosen_app(app: str | None, config: str | None) -> str:
+    """The application to import: the one that was named, else the configuration's.
+
+    Raises:
+        AppError: neither names one.
+    """
+    if app is None:
+        from greenq.config import load
+
+        app = load(config, names=names()).settings.app
+    if app is None:
+        raise AppError("which application? Say -A module:attribute, or set app: in greenq.yaml")
+    return app
+
+
+def names() -> dict[str, list[str]]:
+    """What pools, serializers and compressions there are, for `greenq.config.load`."""
+    from greenq.codecs.table import compression_names, serializer_names
+    from pools import table
+
+    return {"pool": table.names(), "serializer": serializer_names(), "compression": compression_names()}
 
 
 def find_task(app: GreenQ, name: str) -> Task:

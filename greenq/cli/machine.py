@@ -97,7 +97,7 @@ def open_files(settings: Settings) -> Iterator[Finding]:
     yield warn(
         "files",
         f"{text}: tasks with a connection each run into 'too many open files'",
-        f"ulimit -n {2 * needed}{root}, under systemd LimitNOFILE={2 * needed}, or a lower worker.concurrency",
+        f"ulimit -n {2 * needed}{root}, under systemd LimitNOFILE={2 * needed}, or less worker.concurrency",
     )
 
 
@@ -148,7 +148,7 @@ def clock(settings: Settings) -> Iterator[Finding]:
     if now < installed - 86400:
         yield fail(
             "clock",
-            f"the clock says {time.strftime('%Y-%m-%d %H:%M', time.localtime(now))}, before greenq was installed",
+            f"it is {time.strftime('%Y-%m-%d %H:%M', time.localtime(now))}, before greenq was installed",
             "set it (timedatectl set-ntp true): ETAs, expiry and leases depend on it",
         )
         return

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["app_option", "comma_list", "config_option", "json_option", "yes_option"]
+__all__ = [
+    "app_option",
+    "comma_list",
+    "complete_queue",
+    "config_option",
+    "json_option",
+    "one_of",
+    "yes_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,3 +55,15 @@ def comma_list(values: tuple[str, ...]) -> list[str]:
 def one_of(choices: list[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """Completes an option whose values are checked elsewhere."""
     return lambda _ctx, _param, incomplete: [choice for choice in choices if choice.startswith(incomplete)]
+
+
+def complete_queue(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The broker's queues whose names begin so."""
+    names: list[str] = []
+    # Nobody can read an error between two keystrokes.
+    with contextlib.suppress(Exception):
+        from greenq.cli import loading
+
+        with loading.client(None, ctx.params.get("config")) as owner:
+            names = sorted(owner.broker.depth())
+    return [name for name in names if name.startswith(incomplete)]

@@ -53,7 +53,7 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
 
 
 @queues.command()
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=options.complete_queue)
 @options.yes_option()
 @options.app_option("Use this application's configuration.")
 @options.config_option()

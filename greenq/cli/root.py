@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "root"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "worker": ("greenq.cli.worker", "Run tasks."),
-    "call": ("greenq.cli.call", "Send one call of a task, and perhaps wait for its result."),
-    "result": ("greenq.cli.result", "Show what became of a call."),
+    "worker": ("greenq.cli.worker", "Run an application's tasks until it is told to stop."),
+    "call": ("greenq.cli.call", "Send one call of TASK, by name, and print its id."),
+    "result": ("greenq.cli.result", "Show the state of the call with this ID, and what it returned."),
     "tasks": ("greenq.cli.tasks", "List an application's tasks with their signatures."),
     "queues": ("greenq.cli.queues", "Look into queues and empty them."),
     "dead": ("greenq.cli.dead", "Look after messages that were given up."),
-    "config": ("greenq.cli.config", "Make, check, explain the configuration."),
-    "doctor": ("greenq.cli.doctor", "Check this machine and configuration, and say what to do."),
-    "completion": ("greenq.cli.completion", "Print the script that makes a shell complete greenq."),
+    "config": ("greenq.cli.config", "Make, check and explain the configuration."),
+    "doctor": (
+        "greenq.cli.doctor",
+        "Check versions, configuration, broker, result store, patching and limits.",
+    ),
+    "completion": ("greenq.cli.completion", "Print the completion script for a shell."),
 }
 """Name → module (the command is its attribute of the same name) and the line in ``greenq --help``.
 

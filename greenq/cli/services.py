@@ -22,7 +22,7 @@ def configuration(path: str | None, app: str | None) -> tuple[Configuration | No
     """Load the configuration; None if it has a mistake."""
     overrides = {"app": (app, "--app")} if app else {}
     try:
-        found = load(path, overrides=overrides)
+        found = load(path, overrides=overrides, names=loading.names())
     except ConfigError as error:
         return None, [
             fail("config", line, "correct it; greenq config check looks at it again")

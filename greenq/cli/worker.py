@@ -66,13 +66,13 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
     SIGHUP: processes are replaced one by one. Each option overrides the setting of the same name in
     greenq.yaml; what the chosen pool can't honour is refused with the reason.
     """
-    from greenq.cli import application
+    from greenq.cli import application, loading
     from greenq.config import load
     from greenq.errors import AppError
     from greenq.worker.supervisor import launch
 
     chosen = overrides(given)
-    configuration = load(config, overrides={key: (value, option) for key, (value, option) in chosen.items()})
+    configuration = load(config, overrides=chosen, names=loading.names())
     settings = configuration.settings
     if settings.app is None:
         raise AppError("which application? Say -A module:attribute, or set app: in greenq.yaml")

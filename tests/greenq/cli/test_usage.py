@@ -1,0 +1,150 @@
+"""What every command has in common: help, mistakes of use, how it ends."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from greenq.cli import ending
+from greenq.cli.root import COMMANDS, root
+from tests.greenq.cli.command import SCRIPT, environment, greenq
+
+LIGHT = """
+import sys
+before = set(sys.modules)
+import greenq.cli
+from greenq.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    print(end.code, *sorted(set(sys.modules) - before), file=sys.stderr)
+"""
+HEAVY = {"gevent", "eventlet", "kombu", "logging", "socket", "sqlite3", "asyncio", "yaml", "msgpack"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["completion", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-P", "-c", LIGHT, *arguments],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    code, *modules = done.stderr.split()
+    assert code == "0", done.stderr
+    assert HEAVY & {module.partition(".")[0] for module in modules} == set()
+    assert [module for module in modules if module.startswith("pools")] == []
+
+
+def test_importing_the_package_imports_no_click_and_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import sys; before = set(sys.modules); import greenq.cli; print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    modules = set(done.stdout.split())
+    assert "greenq.cli" in modules, done.stderr
+    assert modules & {"click", "threading", "_thread", "socket", "yaml", "kombu", "gevent"} == set()
+
+
+def test_the_table_of_commands_says_what_each_command_says() -> None:
+    for name, (_, line) in COMMANDS.items():
+        command = root.get_command(root.make_context("greenq", ["--help"], resilient_parsing=True), name)
+        assert command is not None
+        assert command.name == name
+        assert command.get_short_help_str(limit=200).rstrip(".") == line.rstrip("."), name
+
+
+def test_alone_it_shows_its_help(tmp_path: Path) -> None:
+    done = greenq(cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Commands:" in done.stdout
+
+
+def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*SCRIPT, "--help"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    os.close(writer)
+    assert done.returncode == ending.BROKEN_PIPE
+    assert done.stderr == b""
+
+
+def test_ctrl_c_ends_a_wait_quietly(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*SCRIPT, "result", "3f2c", "--wait"],
+        cwd=tmp_path,
+        env=environment(GREENQ_RESULTS_URL="sqlite:///here.db"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=2)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == ending.INTERRUPTED
+    assert (output, errors.strip()) == ("", "")
+
+
+def test_a_bug_shows_a_traceback_and_says_that_it_is_one(tmp_path: Path) -> None:
+    code = (
+        "import greenq.cli.root as r; r.COMMANDS['worker'] = ('no.such.module', ''); "
+        "from greenq.cli import main; main(['worker'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == ending.BUG
+    assert "Traceback" in done.stderr
+    assert "a bug in greenq" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_colours_are_for_terminals_that_want_them(
+    tmp_path: Path, more: dict[str, str], coloured: bool
+) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*SCRIPT, "wrker"],
+        cwd=tmp_path,
+        env=environment(**{"TERM": "xterm", **more}),
+        stdin=theirs,
+        stderr=theirs,
+        stdout=theirs,
+        timeout=60,
+    )
+    os.close(theirs)
+    text = os.read(ours, 10_000)
+    os.close(ours)
+    assert done.returncode == 2
+    assert (b"\033[" in text) is coloured
