@@ -21,6 +21,7 @@ from greenq.errors import (
     TimeLimitExceeded,
     WorkerLost,
 )
+from greenq.failures import describe
 from greenq.message import (
     FAILURE,
     RECEIVED,
@@ -72,9 +73,7 @@ class Endings:
             return self.failed(delivery, handler, request, error)
         return Outcome(delivery, (), result, self._ack(delivery, handler))
 
-    def failed(
-        self, delivery: Delivery, handler: Handler, request: Request, error: BaseException
-    ) -> Outcome:
+    def failed(self, delivery: Delivery, handler: Handler, request: Request, error: BaseException) -> Outcome:
         """It raised: FAILURE with the exception and its traceback; acknowledged."""
         trace = _trace(error)
         if isinstance(error, handler.throws):
@@ -87,7 +86,7 @@ class Endings:
         )  # fmt: skip
 
     def retried(self, delivery: Delivery, handler: Handler, request: Request, signal: Retry) -> Outcome:
-        """It asked to run again: RETRY with the reason; its next message is published, this one acknowledged."""
+        """It asked to run again: RETRY with the reason; its next message is sent, this one acknowledged."""
         error = signal.exc or signal
         log.info("%s will be retried: %s", _name(request), signal)
         return Outcome(
@@ -126,7 +125,7 @@ class Endings:
         return Outcome(delivery, settlement=Settlement(delivery, Verdict.RETRY_AT, due=due), state=RECEIVED)
 
     def unreadable(self, delivery: Delivery, error: MessageError) -> Outcome:
-        """It cannot be understood, or names no task: FAILURE if it has an id; dead-lettered with the reason."""
+        """It cannot be understood, or names no task: FAILURE if it has an id; dead-lettered."""
         return self._given_up(delivery, error, str(error))
 
     def exhausted(self, delivery: Delivery) -> Outcome:
@@ -157,7 +156,9 @@ class Endings:
     def returned(self, delivery: Delivery, handler: Handler, request: Request) -> Outcome:
         """The worker stops and could not wait: requeued; FAILURE if it was acknowledged before it began."""
         if not handler.acks_late:
-            return self.lost(delivery, handler, request, WorkerLost("the worker stopped before the task's end"))
+            return self.lost(
+                delivery, handler, request, WorkerLost("the worker stopped before the task's end")
+            )
         log.warning("%s is given back to its queue: the worker stops", _name(request))
         return Outcome(delivery, settlement=Settlement(delivery, Verdict.REQUEUE), state=REJECTED)
 
@@ -217,12 +218,6 @@ class Endings:
         store = self._store()
         assert store is not None
         store.encode(result)
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """An exception as Celery's JSON results carry it."""
-    kind = type(error)
-    return {"exc_type": kind.__qualname__, "exc_message": list(error.args), "exc_module": kind.__module__}
 
 
 def now() -> str:

@@ -34,7 +34,9 @@ class Handler:
 
 
 def handlers_of(
-    tasks: Mapping[str, Task[Any, Any]], bind: Callable[[Callable[..., Any]], Callable[..., Any]], stores: bool
+    tasks: Mapping[str, Task[Any, Any]],
+    bind: Callable[[Callable[..., Any]], Callable[..., Any]],
+    stores: bool,
 ) -> dict[str, Handler]:
     """Resolve every task of an application.
 

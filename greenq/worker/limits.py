@@ -66,13 +66,14 @@ class Limits:
                 self._pool.interrupt(call, SoftTimeLimitExceeded(soft))
         return any_limited
 
-
     def _warn(self, run: Run) -> None:
         """Say once for each task that its caller asked for what this pool can't do."""
         name = run.delivery.message.headers.get("task") if run.delivery.message else None
         if name not in self._warned:
             self._warned.add(name)
-            log.warning("%s was sent with a time_limit, which is not kept: %s", name, self._features.why_no_kill)
+            log.warning(
+                "%s was sent with a time_limit, which is not kept: %s", name, self._features.why_no_kill
+            )
 
 
 def refuse_impossible_limits(name: str, features: Features, handlers: Iterable[Handler]) -> None:

@@ -60,7 +60,9 @@ def run(spec: dict[str, Any]) -> int:
     logs.setup(app.settings.log, worker.node)
     if spec["index"] == 0 and not spec["release"]:
         print(
-            banner(app.config, app.main, len(app.tasks), worker.node, __version__), file=sys.stderr, flush=True
+            banner(app.config, app.main, len(app.tasks), worker.node, __version__),
+            file=sys.stderr,
+            flush=True,
         )
     worker.on_finish = listener.post
     worker.start()
@@ -72,8 +74,9 @@ def patch(spec: dict[str, Any]) -> str:
 
     The application may not be imported for that, so what it says in code about the pool is not known yet.
     """
-    from greenq.config import load
     from pools.patching import patch as make_green
+
+    from greenq.config import load
 
     pool = load(spec["config"], overrides=overrides(spec)).settings.worker.pool
     make_green(pool)

@@ -34,8 +34,8 @@ def launch(spec: dict[str, Any]) -> NoReturn:
     """Replace this process by a supervisor.
 
     Parameters:
-        spec: ``app``, ``config`` (a path), ``overrides`` (dotted key to value and option name), ``processes``,
-            ``burst``, ``shutdown_timeout`` (seconds).
+        spec: ``app``, ``config`` (a path), ``overrides`` (dotted key to value and option name),
+            ``processes``, ``burst``, ``shutdown_timeout`` (seconds).
     """
     os.execv(sys.executable, interpreter("greenq.worker.supervisor", hand_over(spec)))
 
@@ -79,7 +79,7 @@ class Child:
 
 
 class Supervisor:
-    """Keeps `spec["processes"]` workers alive until it is told to stop or they have all ended by themselves."""
+    """Keeps `spec["processes"]` workers alive until told to stop, or until all have ended by themselves."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
@@ -146,8 +146,9 @@ class Supervisor:
 
     def _handle(self, signum: int) -> None:
         if signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            patience = self._spec["shutdown_timeout"] if self._stop_signal is None else 0.0
             self._stop_signal = signum
-            self._kill_at = time.monotonic() + self._spec["shutdown_timeout"] + GRACE
+            self._kill_at = time.monotonic() + patience + GRACE
             self._send(signal.SIGTERM if signum == signal.SIGINT else signum)
         elif signum == signal.SIGHUP and not self._replacing:
             say("replacing the workers one by one")
@@ -215,7 +216,10 @@ class Supervisor:
         child.failures = 0 if lived > SETTLED_AFTER else child.failures + 1
         pause = min(BACKOFF_FIRST * 2 ** (child.failures - 2), BACKOFF_MOST) if child.failures > 1 else 0.0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        say(f"worker {child.index} (process {pid}) {how}; restarting it" + (f" in {pause:g} s" if pause else ""))
+        say(
+            f"worker {child.index} (process {pid}) {how}; restarting it"
+            + (f" in {pause:g} s" if pause else "")
+        )
         child.start_at = time.monotonic() + pause
 
 

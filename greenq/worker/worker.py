@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pools.patching import unpatched
+
 from greenq.app import GreenQ
 from greenq.errors import ConfigError, GreenqError, NotPatched
 from greenq.worker.consumer import Consumer
@@ -21,7 +23,6 @@ from greenq.worker.settler import Settler
 from pools import table
 from pools.base import Pool, Service
 from pools.errors import PoolError
-from pools.patching import unpatched
 
 __all__ = ["Worker", "node_name"]
 
@@ -229,7 +230,10 @@ def node_name(pattern: str, index: int) -> str:
     """Fill in a node's name: %h the host, %i the process's number, %n the part before the @."""
     before = pattern.partition("@")[0]
     return (
-        pattern.replace("%h", platform.node()).replace("%i", str(index)).replace("%n", before).replace("%%", "%")
+        pattern.replace("%h", platform.node())
+        .replace("%i", str(index))
+        .replace("%n", before)
+        .replace("%%", "%")
     )
 
 

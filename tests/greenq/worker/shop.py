@@ -83,8 +83,9 @@ def ignore():
 @app.task
 def reject(requeue, path):
     note(path, "ran")
-    if requeue and len(open(path).readlines()) > 1:
-        return "second time"
+    with open(path) as file:
+        if requeue and len(file.readlines()) > 1:
+            return "second time"
     raise Reject("bad goods", requeue=requeue)
 
 
@@ -149,9 +150,7 @@ async def coroutine(x):
     loop = asyncio.get_running_loop()
     in_thread = await asyncio.to_thread(lambda: x + 1)
     found = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "print(7)", stdout=subprocess.PIPE
-    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "print(7)", stdout=subprocess.PIPE)
     out, _ = await child.communicate()
     return [in_thread, found[0][4][0], int(out)]
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from greenq.task import Call
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
 GREEN = ("-P", "gevent", "-c", "300")
@@ -23,7 +24,7 @@ def ended(shop: Shop) -> int:
 
 def test_sigterm_lets_two_hundred_running_tasks_finish(shop: Shop) -> None:
     worker = shop.worker(*GREEN)
-    shop.app.send_many("shop.nap", [(2, shop.ledger, str(n)) for n in range(200)])
+    shop.app.send_many(Call("shop.nap", (2, shop.ledger, str(n))) for n in range(200))
     until(lambda: started(shop) == 200, what="all run")
     shop.send("add", 1, 1)
     worker.signal(signal.SIGTERM)
@@ -37,7 +38,7 @@ def test_sigterm_lets_two_hundred_running_tasks_finish(shop: Shop) -> None:
 
 def test_a_second_sigterm_puts_running_tasks_back(shop: Shop) -> None:
     worker = shop.worker(*GREEN)
-    shop.app.send_many("shop.nap", [(60, shop.ledger, str(n)) for n in range(200)])
+    shop.app.send_many(Call("shop.nap", (60, shop.ledger, str(n))) for n in range(200))
     until(lambda: started(shop) == 200, what="all run")
     worker.signal(signal.SIGTERM)
     until(lambda: "second signal" in worker.output, what="the first signal was taken")
@@ -56,7 +57,9 @@ def test_tasks_that_outlast_the_shutdown_timeout_are_put_back(shop: Shop) -> Non
     assert shop.depth().ready == 1
 
 
-@pytest.mark.parametrize("pool", [("threads", "4"), ("prefork", "2"), ("solo", "1"), ("eventlet", "9"), ("asyncio", "9")])
+@pytest.mark.parametrize(
+    "pool", [("threads", "4"), ("prefork", "2"), ("solo", "1"), ("eventlet", "9"), ("asyncio", "9")]
+)
 def test_every_pool_stops_at_sigterm_and_finishes_what_runs(shop: Shop, pool: tuple[str, str]) -> None:
     worker = shop.worker("-P", pool[0], "-c", pool[1], env={"SHOP_NO_LIMITS": "1"})
     shop.send("nap", 1, shop.ledger, "one")
@@ -115,7 +118,7 @@ def test_a_child_killed_in_mid_task_fails_that_task_only(shop: Shop) -> None:
 def test_max_tasks_replaces_processes_without_losing_a_task(shop: Shop) -> None:
     worker = shop.worker(*GREEN, "--max-tasks", "50")
     (first,) = worker.children()
-    results = shop.app.send_many("shop.nap", [(0.01, shop.ledger, str(n)) for n in range(400)])
+    results = shop.app.send_many(Call("shop.nap", (0.01, shop.ledger, str(n))) for n in range(400))
     assert {result.get(timeout=PATIENCE) for result in results} == {str(n) for n in range(400)}
     assert ended(shop) == 400
     until(lambda: worker.children() not in ([], [first]), what="the successor")
@@ -124,7 +127,7 @@ def test_max_tasks_replaces_processes_without_losing_a_task(shop: Shop) -> None:
 
 
 def test_burst_ends_when_the_queues_are_empty(shop: Shop) -> None:
-    shop.app.send_many("shop.nap", [(0.1, shop.ledger, str(n)) for n in range(50)])
+    shop.app.send_many(Call("shop.nap", (0.1, shop.ledger, str(n))) for n in range(50))
     worker = shop.worker(*GREEN, "--burst", ready=False)
     assert worker.wait() == 0, worker.output
     assert ended(shop) == 50
@@ -159,7 +162,7 @@ def _alive(pid: int) -> bool:
 def test_what_runs_at_the_end_is_what_was_sent(shop: Shop) -> None:
     """Kill at random for a while: every task ends, and only what was in flight at a kill runs twice."""
     worker = shop.worker("-P", "gevent", "-c", "20", env={"GREENQ_WORKER_LEASE": "2s"})
-    results = shop.app.send_many("shop.nap", [(0.02, shop.ledger, str(n)) for n in range(2000)])
+    results = shop.app.send_many(Call("shop.nap", (0.02, shop.ledger, str(n))) for n in range(2000))
     for _ in range(4):
         time.sleep(0.3)
         for child in worker.children():
