@@ -33,20 +33,37 @@ def check(
         mistakes: gets what is found.
         names: what there is for ``pool``, ``serializer`` and ``compression``; what is missing is not checked.
     """
-    findings = [*_limits(settings), *_accepted(settings), *_routes(settings), *_names(settings, names or {})]
+    unknown = list(_names(settings, names or {}))
+    _report(unknown, places, failed, mistakes)
+    # A misspelled name in accept is one mistake, not also one for each serializer that it leaves out.
+    doubtful = failed | {_whole(key) for keys, _ in unknown for key in keys}
+    _report(
+        [*_limits(settings, places), *_accepted(settings), *_routes(settings)], places, doubtful, mistakes
+    )
+
+
+def _report(
+    findings: list[Finding], places: Mapping[str, Place], failed: set[str], mistakes: Mistakes
+) -> None:
     for keys, message in findings:
-        if failed.isdisjoint(key.partition("[")[0] for key in keys):
-            place = next((places[key] for key in keys if key in places), Place("default"))
-            mistakes.add(place, message)
+        if failed.isdisjoint(map(_whole, keys)):
+            mistakes.add(next((places[key] for key in keys if key in places), Place("default")), message)
 
 
-def _limits(settings: Settings) -> Iterator[Finding]:
+def _whole(key: str) -> str:
+    """The key whose list an item is in: ``accept`` of ``accept[0]``."""
+    return key.partition("[")[0]
+
+
+def _limits(settings: Settings, places: Mapping[str, Place]) -> Iterator[Finding]:
     soft, hard = settings.tasks.soft_time_limit, settings.tasks.time_limit
     if soft is not None and hard is not None and soft >= hard:
+        other = places.get("tasks.time_limit")
+        where = f" ({other})" if other and other != places.get("tasks.soft_time_limit") else ""
         yield (
             ("tasks.soft_time_limit", "tasks.time_limit"),
-            f"tasks.soft_time_limit must be shorter than tasks.time_limit, which is {write_seconds(hard)}, "
-            f"not {write_seconds(soft)}",
+            f"tasks.soft_time_limit is {write_seconds(soft)}; make it shorter than tasks.time_limit, "
+            f"which is {write_seconds(hard)}{where}",
         )
 
 

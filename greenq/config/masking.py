@@ -66,9 +66,9 @@ def quoted(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "{}"
     if isinstance(value, (list, tuple, set, frozenset)):
-        return "a list"
+        return "a list" if value else "[]"
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**18):
         return str(value)
     return "a huge number" if isinstance(value, int) else f"a {type(value).__name__}"

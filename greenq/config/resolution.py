@@ -89,9 +89,9 @@ class Resolution:
         if bare is not None and (isinstance(given.value, str) or (given.value is None and bare.optional)):
             return {bare.name: (given.place, given)}
         if given.value is not None:
-            example = next(iter(section.members))
-            wanted = f"must hold keys, such as {example}: ..."
-            self._report(path, given, Wrong(wanted, f"there are {', '.join(section.members)}"))
+            self._report(
+                path, given, Wrong("must be a section", f"its keys are {', '.join(section.members)}")
+            )
         return {}
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────
@@ -133,7 +133,7 @@ class Resolution:
             )
         if not given.value:
             return self._report(
-                path, given, Wrong("must not be empty", f"the default is [{', '.join(key.default)}]")
+                path, given, Wrong("must name at least one", f"the default is [{', '.join(key.default)}]")
             )
         found: list[str] = []
         for i, item in enumerate(given.value):
@@ -151,7 +151,7 @@ class Resolution:
     def _records(self, key: Key, given: Given, path: str) -> Any:
         assert key.record is not None
         if not isinstance(given.value, list):
-            return self._report(path, given, Wrong("must be a list of mappings", f"such as {key.example}"))
+            return self._report(path, given, Wrong(f"must be a list such as {key.example}"))
         made = []
         for i, item in enumerate(given.value):
             fields = self._record(key.record, item, f"{path}[{i}]")
@@ -183,7 +183,7 @@ class Resolution:
         if given.value is None and given.missing:
             return {}
         if not isinstance(given.value, dict):
-            self._report(path, given, Wrong("must be a mapping of names", f"such as {key.example}"))
+            self._report(path, given, Wrong(f"must be a mapping such as {key.example}"))
             return {}
         return {name: entry for name, (_, entry) in given.value.items() if not entry.broken}
 
@@ -192,7 +192,9 @@ class Resolution:
         if given.missing:
             return {}
         if not isinstance(given.value, dict):
-            self._report(path, given, Wrong("must hold keys", f"there are {', '.join(section.members)}"))
+            self._report(
+                path, given, Wrong("must be a mapping", f"its keys are {', '.join(section.members)}")
+            )
             return None
         fields: dict[str, Any] = {}
         for name, (place, entry) in given.value.items():
@@ -205,14 +207,17 @@ class Resolution:
         for name, member in section.members.items():
             if isinstance(member, Key) and member.required and name not in given.value:
                 self._mistakes.add(
-                    given.place, f"{label(path)} needs {name}: {member.help[0].lower()}{member.help[1:]}"
+                    given.place,
+                    f"{label(path)} needs {name}: {member.help[0].lower()}{member.help[1:].rstrip('.')}",
                 )
         return fields
 
     def _report(self, path: str, given: Given, wrong: Wrong) -> Any:
         """Note a mistake as ``path must be ..., not value; mend``."""
         is_what = given.shown or quoted(given.value)
-        contrast = "" if given.missing else f", not {is_what}"
+        contrast = f", not {is_what}" if wrong.what.startswith("must be") else f": {is_what}"
+        if given.missing:
+            contrast = ""
         mend = f"; {wrong.mend}" if wrong.mend else ""
         self._mistakes.add(given.place, f"{label(path)} {wrong.what}{contrast}{mend}")
         return _BAD

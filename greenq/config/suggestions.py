@@ -44,22 +44,27 @@ def unknown_key(name: str, section: Section, where: str) -> str:
         where: the dotted path of that place, empty for the root.
     """
     path = f"{where}.{name}" if where else name
-    return f"{label(path)} is no setting; {_meant_by(name, section, where)}"
+    return f"{label(path)} is no setting here; {_meant_by(name, section, where)}"
 
 
 def unknown_variable(name: str) -> str:
     """The message for a ``GREENQ_`` variable that sets nothing."""
     rest = name.removeprefix("GREENQ_").lower()
-    unsettable = [key.path for key in leaves(root()) if _variable(key.path) not in variables()]
-    if rest in unsettable:
-        return f"no variable can set {rest}; set it in the YAML file"
     path = (celery_meaning(rest) or ("", ""))[0]
-    meant = [_variable(path)] if path and path not in unsettable else []
-    meant = meant or [variable for variable, key in variables().items() if key.name == rest]
-    meant = meant or [close for close in [closest(name, variables())] if close]
+    unsettable = {
+        _variable(key.path): key.path for key in leaves(root()) if _variable(key.path) not in variables()
+    }
+    meant = unsettable.get(name) or (path if path in unsettable.values() else None)
+    if meant:
+        return f"no variable can set {meant}; set it in the YAML file"
+    found = [_variable(path)] if path else [v for v, key in variables().items() if key.name == rest]
+    if not found:
+        by_rest = {variable.removeprefix("GREENQ_"): variable for variable in variables()}
+        close = closest(rest, by_rest)
+        found = [by_rest[close]] if close else []
     mend = (
-        f"did you mean {' or '.join(meant)}?"
-        if meant
+        f"did you mean {' or '.join(found)}?"
+        if found
         else "unset it; `greenq config show` lists the settings"
     )
     return f"this variable sets nothing; {mend}"
@@ -125,6 +130,7 @@ def _home(name: str, where: str) -> str:
     homes = [home for home in dict.fromkeys(homes) if home != where]
     if not homes:
         return ""
+    what = "it" if plain == name else plain
     if plain in root().members:
-        return f"{plain} belongs at the top level, not under {where}:"
-    return f"{plain} belongs under {' or '.join(f'{home}:' for home in homes)}"
+        return f"{what} belongs at the top level, not under {where}:"
+    return f"{what} belongs under {' or '.join(f'{home}:' for home in homes)}"
