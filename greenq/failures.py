@@ -35,7 +35,7 @@ class RemoteTraceback(Exception):
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """An exception as Celery's results carry it: ``exc_type``, ``exc_message`` (its arguments), ``exc_module``."""
+    """An exception as Celery's results carry it; its arguments are the ``exc_message``."""
     kind = type(error)
     return {"exc_type": kind.__qualname__, "exc_message": list(error.args), "exc_module": kind.__module__}
 
@@ -86,10 +86,11 @@ def _find(module: str | None, name: str) -> type[Exception] | None:
 
 
 def _construct(kind: type[Exception], args: tuple[Any, ...]) -> Exception | None:
-    """An instance, also of a class whose constructor wants something else than its `args`."""
-    for make in (lambda: kind(*args), lambda: kind.__new__(kind, *args)):
+    """An instance; None if the class makes none of these arguments."""
+    for plain in (False, True):
         try:
-            error = make()
+            # The second way skips a constructor that wants something else than the stored arguments.
+            error: Any = Exception.__new__(kind, *args) if plain else kind(*args)
             str(error)
         except Exception:
             continue

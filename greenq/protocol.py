@@ -111,7 +111,9 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
     )
     if "task" in headers:
         if type(body) not in (list, tuple) or len(body) != 3:
-            raise MessageError(f"the body is {_kind(body)}; protocol 2 needs a list of args, kwargs and embed")
+            raise MessageError(
+                f"the body is {_kind(body)}; protocol 2 needs a list of args, kwargs and embed"
+            )
         args, kwargs, embed = body
     else:
         headers, args, kwargs, embed = _upgrade(headers, body)
@@ -191,7 +193,9 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
     limits = headers.get("timelimit")
     if limits is not None:
         if type(limits) not in (list, tuple) or len(limits) != 2:
-            raise MessageError(f"the header 'timelimit' is {limits!r:.80}; it must be [hard, soft] in seconds")
+            raise MessageError(
+                f"the header 'timelimit' is {limits!r:.80}; it must be [hard, soft] in seconds"
+            )
         hard, soft = limits
         if hard is not None:
             call.time_limit = _limit(hard)

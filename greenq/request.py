@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from typing import Any
 
@@ -116,6 +117,24 @@ class Request:
         if self._children is None:
             self._children = []
         return self._children
+
+    def children_as_tuples(self) -> list[Any]:
+        """The children as a result record lists them."""
+        return [] if self._children is None else [child.as_tuple() for child in self._children]
+
+    def result_extra(self) -> dict[str, Any]:
+        """What a result record says of the call beside its end, in Celery's keys."""
+        extra = {}
+        if self.group is not None:
+            extra["group_id"] = self.group
+        if self.parent_id is not None:
+            extra["parent_id"] = self.parent_id
+        return extra
+
+    @property
+    def pid(self) -> int:
+        """The id of the process that runs it."""
+        return os.getpid()
 
     # ── how it is shown ──────────────────────────────────────────────────────────────────────────────────
 
@@ -242,7 +261,7 @@ class Request:
             "redelivered": self.attempts > 0,
         }
 
-    def _property(self, name: str) -> Any:
+    def _property(self, name: str) -> str | None:
         return self.message.properties.get(name) if self.message is not None else None
 
 

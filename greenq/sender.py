@@ -1,0 +1,206 @@
+"""What an application is to those that only send: settings, codecs, broker, results; opened when needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from greenq.asyncresult import AsyncResult
+from greenq.brokers import open as open_broker
+from greenq.brokers.base import Broker
+from greenq.codecs import Codecs
+from greenq.composer import Composer
+from greenq.config import Configuration, load
+from greenq.config.schema import Settings
+from greenq.errors import AppError, DecodeError
+from greenq.message import Message
+from greenq.request import Request, current
+from greenq.results import open as open_store
+from greenq.results.base import ResultStore
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Sends calls by name; `GreenQ` adds the tasks.
+
+    Parameters:
+        main: the name of tasks' modules that run as ``__main__``.
+        config: a path, a mapping, or None for ``GREENQ_CONFIG`` or ``./greenq.yaml``.
+        settings: sections of the configuration; they go before those of `config`.
+
+    Raises:
+        ConfigError: the configuration has a mistake.
+    """
+
+    def __init__(
+        self, main: str | None = None, config: str | Path | Mapping[str, Any] | None = None, **settings: Any
+    ) -> None:
+        self.main = main
+        self._path = None if config is None or isinstance(config, Mapping) else Path(config)
+        given = config if isinstance(config, Mapping) else {}
+        self._code = {**given, **settings}
+        self._declared: dict[str, dict[str, Any]] = {}
+        self._broker: Broker | None = None
+        self._results: ResultStore | None = None
+        self._opened = False
+        self._lock = threading.Lock()
+        self._configure(None)
+        _all.add(self)
+
+    def _configure(self, overrides: Mapping[str, Any] | None) -> None:
+        self.config: Configuration = load(self._path, code=self._code, overrides=overrides)
+        settings = self.config.settings
+        self.settings: Settings = settings
+        self.codecs = Codecs(
+            settings.accept, settings.serializers, settings.compressions, settings.tasks.max_body
+        )
+        self.codecs.check(settings.tasks.serializer, settings.tasks.compression)
+        self._prepare_records(settings)
+        self.composer = Composer(settings, self.codecs, self._declared)
+
+    def _prepare_records(self, settings: Settings) -> None:
+        keep = settings.results
+        if keep.url is None:
+            return
+        self.codecs.check(keep.serializer, keep.compression)
+        # `accept` is about messages: a result's own serializer needs no mention there (pickle does: `check`).
+        self._record_codecs = Codecs(
+            (*settings.accept, keep.serializer),
+            settings.serializers,
+            settings.compressions,
+            settings.tasks.max_body,
+        )
+        probe = self._record_codecs.encode({}, keep.serializer)
+        self._record_type = (probe.content_type, probe.content_encoding)
+
+    def override(self, overrides: Mapping[str, Any]) -> None:
+        """Resolve the settings again, the command line's options before all else.
+
+        Parameters:
+            overrides: as `greenq.config.load` takes them.
+
+        Raises:
+            ConfigError: one of them is wrong.
+            AppError: the broker or the result store is open already.
+        """
+        if self._broker is not None or self._opened:
+            raise AppError(
+                "the configuration cannot change any more: the application has used its broker or its "
+                "results while it was imported. Send no task at import time"
+            )
+        self._configure(overrides)
+
+    # ── opened when needed ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def broker(self) -> Broker:
+        """The broker; opened at first use."""
+        broker = self._broker
+        if broker is None:
+            with self._lock:
+                broker = self._broker
+                if broker is None:
+                    broker = self._broker = open_broker(self.settings)
+        return broker
+
+    @property
+    def results(self) -> ResultStore | None:
+        """The result store, or None if no results are kept; opened at first use."""
+        if not self._opened:
+            with self._lock:
+                if not self._opened:
+                    if self.settings.results.url is not None:
+                        self._results = open_store(self.settings, self._encode_record, self._decode_record)
+                    self._opened = True
+        return self._results
+
+    @property
+    def result_timeout(self) -> float:
+        """Seconds that a call to the result store may take."""
+        return self.settings.results.timeout
+
+    def close(self) -> None:
+        """Let go of connections and files; using the application again opens them again."""
+        with self._lock:
+            broker, self._broker = self._broker, None
+            results, self._results, self._opened = self._results, None, False
+        if broker is not None:
+            broker.close()
+        if results is not None:
+            results.close()
+
+    def _after_fork(self) -> None:
+        """A child must not use its parent's connections, nor its process id."""
+        self._lock = threading.Lock()
+        self._broker = self._results = None
+        self._opened = False
+        self.composer = Composer(self.settings, self.codecs, self._declared)
+
+    # ── the bytes of a result record ─────────────────────────────────────────────────────────────────────
+
+    def _encode_record(self, record: dict[str, Any]) -> bytes:
+        keep = self.settings.results
+        encoded = self.codecs.encode(record, keep.serializer, keep.compression, keep.compress_over)
+        if encoded.compression is None:
+            return encoded.body
+        return _COMPRESSED + encoded.compression.encode() + b"\n" + encoded.body
+
+    def _decode_record(self, payload: bytes) -> dict[str, Any]:
+        compression = None
+        if payload.startswith(_COMPRESSED):
+            head, _, payload = payload.partition(b"\n")
+            compression = head[len(_COMPRESSED) :].decode("ascii", "replace")
+        record = self._record_codecs.decode(payload, *self._record_type, compression)
+        if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in _RECORD_KEYS):
+            raise DecodeError("the stored result is not a record with a task_id and a status")
+        return record
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, task: str, args: Any, kwargs: Any, options: Mapping[str, Any] | None) -> AsyncResult[Any]:
+        """Send one call; what `Task.delay`, `Task.apply_async` and `send_task` come down to.
+
+        Raises:
+            PublishError: the broker did not take it (`PublishTimeout`: it may have arrived).
+            BrokerUnreachable: nobody answers.
+            InvalidOption, InvalidTaskArguments, EncodeError: see `Composer.compose`.
+        """
+        request = current.get()
+        message = self.composer.compose(task, args, kwargs, options, request)
+        problem = self.broker.publish((message,), self.settings.broker.publish_timeout)[0]
+        if problem is not None:
+            raise problem
+        return self._result_of(message, request, options)
+
+    def _result_of(
+        self, message: Message, request: Request | None, options: Mapping[str, Any] | None
+    ) -> AsyncResult[Any]:
+        headers = message.headers
+        result: AsyncResult[Any] = AsyncResult(headers["id"], self, None, bool(headers["ignore_result"]))
+        if (
+            request is not None
+            and (options is None or options.get("add_to_parent", True))
+            and self._declared.get(request.task, {}).get("trail", True)
+        ):
+            request.children.append(result)
+        return result
+
+
+_COMPRESSED = b"greenq/"
+"""Begins a compressed record, before the compression's MIME type and a line feed. Celery never compresses."""
+_RECORD_KEYS = ("task_id", "status")
+
+_all: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for sender in list(_all):
+        sender._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
