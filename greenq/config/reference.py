@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,10 +37,12 @@ def refresh(page: str) -> str:
         page: MyST text with lines ``% begin NAME`` and ``% end NAME`` for each table.
     """
     for name, make in _TABLES.items():
-        parts = re.split(rf"(?m)(?<=^% begin {name}\n)|(?=^% end {name}$)", page)
-        if len(parts) != 3:
-            raise ValueError(f"the page needs one line % begin {name} and one % end {name}")
-        page = f"{parts[0]}\n{make()}\n{parts[2]}"
+        begin, end = f"\n% begin {name}\n", f"\n% end {name}\n"
+        before, found, rest = page.partition(begin)
+        _, closed, after = rest.partition(end[1:] if rest.startswith(end[1:]) else end)
+        if not (found and closed):
+            raise ValueError(f"the page needs a line % begin {name} and a line % end {name} after it")
+        page = f"{before}{begin}\n{make()}{end}{after}"
     return page
 
 
@@ -66,9 +67,7 @@ def _table(title: str, about: str, keys: list[Key]) -> str:
     for key in keys:
         default = "needed" if key.required else f"`{written(key, key.default)}`"
         about = key.help + (f" Example: `{key.example}`" if key.example else "")
-        lines.append(
-            f"| `{key.path or key.name}` | {_takes(key)} | {default} | {about} |".replace("*", r"\*")
-        )
+        lines.append(f"| `{key.path or key.name}` | {_takes(key)} | {default} | {about} |")
     return "\n".join([*lines, ""])
 
 
@@ -98,7 +97,7 @@ def _celery() -> str:
     lines = ["| Celery | greenq | |", "| --- | --- | --- |"]
     for name, (path, remark) in sorted(CELERY_NAMES.items()):
         here = f"`{path}`" if path else "none"
-        lines.append(f"| `{name}` | {here} | {remark} |".replace("*", r"\*"))
+        lines.append(f"| `{name}` | {here} | {remark} |")
     return "\n".join([*lines, ""])
 
 
