@@ -1,0 +1,200 @@
+"""Find and import the application that somebody names: ``shop.tasks`` or ``shop.tasks:app``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib.machinery import ModuleSpec, PathFinder
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+from greenq.app import GreenQ
+from greenq.errors import AppError, GreenqError
+
+__all__ = ["find", "load_app"]
+
+ATTRIBUTES = ("app", "celery", "greenq")
+"""Where the application is looked for in a module if no attribute is named; Celery's two first."""
+SUBMODULES = ("celery", "greenq", "tasks")
+"""Where it is looked for in a package that has none itself."""
+
+
+def load_app(name: str) -> GreenQ:
+    """Import an application.
+
+    The working directory is importable, as it is for ``python -m``. Without an attribute, the first of these
+    counts: the module's `app`, `celery` or `greenq`; the only GreenQ in it; the same in the package's
+    submodules `celery`, `greenq` and `tasks`.
+
+    Parameters:
+        name: ``module``, ``module:attribute``, or ``module:function()`` for a function that makes it.
+
+    Raises:
+        AppError: there is none, or its import fails; one line that says where.
+        ConfigError: its configuration has a mistake.
+    """
+    module_name, colon, attribute = name.partition(":")
+    find(module_name)
+    module = _import(module_name)
+    if colon:
+        return _attribute(module, attribute)
+    found = _pick(module)
+    if found is not None:
+        return found
+    if hasattr(module, "__path__"):
+        for submodule in SUBMODULES:
+            below = f"{module_name}.{submodule}"
+            if PathFinder.find_spec(below, list(module.__path__)) is not None:
+                found = _pick(_import(below))
+                if found is not None:
+                    return found
+    raise AppError(f'{module_name} has no application: it needs a line such as app = GreenQ("{module_name}")')
+
+
+# ── where it is ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def find(name: str) -> None:
+    """Check that a module is there, importing nothing of it.
+
+    Parameters:
+        name: as `load_app` takes it.
+
+    Raises:
+        AppError: it is not; says what may be meant.
+    """
+    module = name.partition(":")[0]
+    parts = module.split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise AppError(
+            f"{name!r} names no application: write module or module:attribute, as in shop.tasks:app"
+        )
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    places: list[str] | None = None
+    for depth, part in enumerate(parts, 1):
+        above = ".".join(parts[:depth])
+        if above in sys.modules:
+            places = list(getattr(sys.modules[above], "__path__", ()))
+            continue
+        spec = _spec(above, places)
+        if spec is None:
+            raise AppError(_not_found(parts[: depth - 1], part, places))
+        places = list(spec.submodule_search_locations or ())
+        if depth < len(parts) and spec.submodule_search_locations is None:
+            rest = ".".join(parts[depth:])
+            raise AppError(f"{above} is a module, not a package: did you mean {above}:{rest}?")
+
+
+def _spec(name: str, places: list[str] | None) -> ModuleSpec | None:
+    try:
+        return PathFinder.find_spec(name, places)
+    except (ImportError, ValueError):
+        return None
+
+
+def _not_found(package: list[str], last: str, places: list[str] | None) -> str:
+    name = ".".join([*package, last])
+    known = [module.name for module in iter_modules([os.getcwd()] if places is None else places)]
+    near = get_close_matches(last, known, 1)
+    if last == "py" and package:
+        hint = f"write it without .py: {'.'.join(package)}"
+    elif near:
+        hint = f"did you mean {'.'.join([*package, near[0]])}?"
+    elif package:
+        hint = f"{'.'.join(package)} has {', '.join(known[:8]) or 'no modules'}"
+    else:
+        hint = f"it is neither in {os.getcwd()} nor installed; start in the directory that holds it"
+    return f"there is no module {name}: {hint}"
+
+
+# ── its import ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except GreenqError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise AppError(_import_failed(name, error)) from error
+
+
+def _import_failed(module: str, error: BaseException) -> str:
+    """One line that leads to the place in the user's code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        place, what = f"{_short(error.filename)}:{error.lineno}", error.msg
+    else:
+        place, what = _place(error), str(error)
+    if isinstance(error, SystemExit):
+        what = f"it ends the program ({what}); guard that by if __name__ == '__main__'"
+    text = f"{type(error).__name__}: {what}" if what else type(error).__name__
+    return f"{module} cannot be imported: {place}: {' '.join(text.split())}"
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line that is the user's: not the import system's, nor an installed package's."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    frames = [f for f in frames if f.filename != __file__] or frames
+    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(sys.prefix)]
+    last = (own or frames)[-1]
+    return f"{_short(last.filename)}:{last.lineno}"
+
+
+def _short(path: str) -> str:
+    inside = path.startswith(os.getcwd() + os.sep)
+    return os.path.relpath(path) if inside else path
+
+
+# ── which object ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _apps(content: Mapping[str, Any]) -> dict[str, GreenQ]:
+    return {name: value for name, value in content.items() if isinstance(value, GreenQ)}
+
+
+def _pick(module: ModuleType) -> GreenQ | None:
+    apps = _apps(vars(module))
+    for name in ATTRIBUTES:
+        if name in apps:
+            return apps[name]
+    if len({id(app) for app in apps.values()}) > 1:
+        some = ", ".join(f"{module.__name__}:{name}" for name in apps)
+        raise AppError(f"{module.__name__} has several applications; say which: {some}")
+    return next(iter(apps.values()), None)
+
+
+def _attribute(module: ModuleType, written: str) -> GreenQ:
+    name, call, _ = written.partition("()")
+    content = vars(module)
+    place = f"{module.__name__}:{written}"
+    if name not in content:
+        near = get_close_matches(name, content, 1)
+        apps = ", ".join(_apps(content)) or "none"
+        hint = f"did you mean {module.__name__}:{near[0]}?" if near else f"applications in it: {apps}"
+        raise AppError(f"there is no {place}: {hint}")
+    value = content[name]
+    if call:
+        if not callable(value):
+            raise AppError(
+                f"{module.__name__}:{name} is a {type(value).__name__} and cannot be called: drop the ()"
+            )
+        try:
+            value = value()
+        except GreenqError:
+            raise
+        except Exception as error:
+            raise AppError(
+                f"{place} failed: {_place(error)}: {type(error).__name__}: {' '.join(str(error).split())}"
+            ) from error
+    if isinstance(value, GreenQ):
+        return value
+    if not call and callable(value) and not isinstance(value, type):
+        raise AppError(f"{place} is a function: write {place}() if it makes the application")
+    raise AppError(f"{place} is a {type(value).__name__}, not a GreenQ application")
