@@ -24,7 +24,9 @@ LAYERS = (
     {"brokers"},
     {"results"},
     {"middleware"},
-    {"request", "options", "composer", "retrying", "sender", "task", "asyncresult", "app"},
+    {"request", "options", "optionchecks", "signatures", "call", "callheaders"},
+    {"asyncresult", "eagerresult", "gathering", "joining"},
+    {"composer", "sender", "retrying", "eager", "task", "app", "loading"},
     {"worker"},
     {"cli"},
 )
@@ -64,7 +66,7 @@ def imports(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} has a relative import in line {node.lineno}"
             # `from package import module` needs the module; the package around it is imported in any case.
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            names = {f"{node.module}.{alias.name}" for alias in node.names if alias.name != "__version__"}
             found.update(name if name in modules() else node.module or "" for name in names)
     return frozenset(name for name in found if name in modules() and name != module)
 

@@ -113,13 +113,10 @@ def _send(ledger: Ledger, scope: str, rules: Rules, waiting: _Waiting) -> None:
     ledger.sent(targets)
     pages = [target for target in targets if target.inside and not _is_file(target.url)]
     links = [target for target in targets if not target.inside or _is_file(target.url)]
-    for task, chosen, arguments in (
-        (check_page, pages, (scope, rules.timeout, rules.tries)),
-        (check_link, links, (rules.timeout, rules.tries)),
-    ):
-        results = app.send_many([(task, (target.url, *arguments)) for target in chosen])
-        for result, target in zip(results, chosen, strict=True):
-            waiting.add(result.id, target)
+    calls = [check_page.call(target.url, scope, rules.timeout, rules.tries) for target in pages]
+    calls += [check_link.call(target.url, rules.timeout, rules.tries) for target in links]
+    for result, target in zip(app.send_many(calls), pages + links, strict=True):
+        waiting.add(result.id, target)
 
 
 def _collect(waiting: _Waiting) -> list[tuple[Target, dict[str, Any]]]:

@@ -111,7 +111,8 @@ def _compare(report: Report, sample: list[str]) -> None:
     print(
         f"One at a time: {each * 1000:.0f} ms each, measured on {len(sample)} of them; "
         f"all {report.totals.tries:,} would take {alone:.0f} s.\n"
-        f"greenq took {report.seconds:.1f} s, the worker's start included: {alone / report.seconds:.0f} times as fast."
+        f"greenq took {report.seconds:.1f} s, the worker's start included: "
+        f"{alone / report.seconds:.0f} times as fast."
     )
 
 

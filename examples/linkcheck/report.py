@@ -35,7 +35,10 @@ class Report:
         def short(url: str) -> str:
             return url.removeprefix(base) or "index.html" if url.startswith(base) else url
 
-        dead = [replace(d, url=short(d.url), sources=[short(s) for s in d.sources]) for d in self.dead]
+        # The first page has two addresses, with and without its file's name.
+        dead = [
+            replace(d, url=short(d.url), sources=sorted({short(s) for s in d.sources})) for d in self.dead
+        ]
         return replace(self, dead=dead)
 
     def text(self) -> str:

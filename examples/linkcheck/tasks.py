@@ -20,7 +20,7 @@ _LONGEST_WAIT = 60.0
 
 
 @app.task(bind=True, name="linkcheck.page")
-def check_page(self: Task, url: str, scope: str, timeout: float, tries: int) -> dict[str, Any]:
+def check_page(self: Task[..., Any], url: str, scope: str, timeout: float, tries: int) -> dict[str, Any]:
     """Fetch an address of the site; if it is a page, read its links and anchors.
 
     Parameters:
@@ -45,7 +45,7 @@ def check_page(self: Task, url: str, scope: str, timeout: float, tries: int) -> 
 
 
 @app.task(bind=True, name="linkcheck.link")
-def check_link(self: Task, url: str, timeout: float, tries: int) -> dict[str, Any]:
+def check_link(self: Task[..., Any], url: str, timeout: float, tries: int) -> dict[str, Any]:
     """Ask whether an address works, without reading it; parameters and answer as of `check_page`."""
 
     def check() -> dict[str, Any]:
@@ -55,7 +55,7 @@ def check_link(self: Task, url: str, timeout: float, tries: int) -> dict[str, An
     return _checked(self, check, tries)
 
 
-def _checked(task: Task, check: Callable[[], dict[str, Any]], tries: int) -> dict[str, Any]:
+def _checked(task: Task[..., Any], check: Callable[[], dict[str, Any]], tries: int) -> dict[str, Any]:
     """Run a check; a failure that looks passing is retried later and holds no slot until then."""
     attempt: int = task.request.retries + 1
     try:

@@ -18,6 +18,9 @@ class OddServer(ThreadingHTTPServer):
     request_queue_size = 256
     seen: Counter[str]
     slow: threading.Event
+    counting: threading.Lock
+    at_once: int
+    most_at_once: int
 
     @property
     def url(self) -> str:
@@ -32,6 +35,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer()
+
+    def handle(self) -> None:
+        with self.server.counting:
+            self.server.at_once += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
+        try:
+            super().handle()
+        finally:
+            with self.server.counting:
+                self.server.at_once -= 1
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -85,6 +98,8 @@ def odd_server() -> Iterator[OddServer]:
     server = OddServer(("127.0.0.1", 0), _Handler)
     server.seen = Counter()
     server.slow = threading.Event()
+    server.counting = threading.Lock()
+    server.at_once = server.most_at_once = 0
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
