@@ -33,8 +33,9 @@ def test_the_first_five_minutes_work_word_for_word(reader: Reader) -> None:
 
 def test_getting_started_works_word_for_word(reader: Reader) -> None:
     reader.read((ROOT / "docs" / "getting-started.md").read_text())
-    assert reader.saved == ["tasks.py", "calls.py", "fragile.py", "greenq.yaml"]
-    assert len(reader.typed) == 10
+    assert len(reader.workers) == 2
+    assert reader.saved == ["tasks.py", "calls.py", "prices.py", "failing.py", "greenq.yaml"]
+    assert len(reader.typed) == 8
 
 
 def test_the_readme_begins_with_the_two_commands_that_exist() -> None:
