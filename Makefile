@@ -52,8 +52,8 @@ $(STAMP): setup.cfg pyproject.toml
 		echo "installing $(PYTHON)-venv"; $(APT) update; $(APT) install -y --no-install-recommends $(PYTHON)-venv; fi
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing greenq and its tools into $(VENV)"
-	@$(PIP) install --upgrade pip
-	@$(PIP) install -e '.[all,test,lint,docs]'
+	@$(PIP) install --upgrade pip 'setuptools>=70.1'
+	@PYTHONWARNINGS=ignore $(PIP) install -e '.[all,test,lint,docs]'
 	@touch $@
 
 # The pages that the demo checks beside greenq's own manual. Without them it takes any other manual it finds.
