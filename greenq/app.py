@@ -207,39 +207,39 @@ class GreenQ(Sender):
         self, calls: list[Call[T]], options: CallOptions, before: list[_Result[T]]
     ) -> list[_Result[T]]:
         request = current.get()
-        settings = self.settings
-        messages = []
+        composed: list[tuple[Call[T], Message]] = []
         sent: list[_Result[T]] = []
         failed: list[tuple[Any, GreenqError]] = []
         for call in calls:
             merged = {**options, **call.options} if call.options else options
             try:
-                if settings.tasks.eager and call.task in self.tasks:
+                if self.settings.tasks.eager and call.task in self.tasks:
                     sent.append(self.tasks[call.task].apply_async(call.args, call.kwargs, **merged))
                 else:
-                    messages.append(self.composer.compose(call.task, call.args, call.kwargs, merged, request))
+                    message = self.composer.compose(call.task, call.args, call.kwargs, merged, request)
+                    composed.append((call, message))
             except GreenqError as error:
                 # What came before it is good: it is sent, and the mistake is told after that.
                 failed.append((call, error))
                 break
-        problems = self._publish(messages) if messages else []
-        for call, message, problem in zip(calls, messages, problems, strict=False):
+        for (call, message), problem in zip(composed, self._publish(composed), strict=True):
             if problem is None:
                 sent.append(self._result_of(message, request, options))
             else:
                 failed.append((call, problem))
         if not failed:
             return sent
-        if not before and not sent and len(failed) == len(calls) == 1:
+        if len(failed) == len(calls) == 1 and not before:
             raise failed[0][1]
-        raise PartlySent(
-            f"{len(failed)} calls were not sent after {len(before) + len(sent)} that were; "
-            f"the first: {failed[-1 if not problems else 0][1]}",
-            before + sent, failed,
-        ) from failed[0][1]  # fmt: skip
+        count = f"{len(failed)} call{'s were' if len(failed) > 1 else ' was'} not sent"
+        text = f"{count}, {len(before) + len(sent)} before were; the first of them: {failed[0][1]}"
+        raise PartlySent(text, before + sent, failed) from failed[0][1]
 
-    def _publish(self, messages: list[Message]) -> list[GreenqError | None]:
+    def _publish(self, composed: list[tuple[Call[T], Message]]) -> list[GreenqError | None]:
         """Publish; where nobody answers, that is the error of each."""
+        if not composed:
+            return []
+        messages = [message for _, message in composed]
         try:
             return self.broker.publish(messages, self.settings.broker.publish_timeout)
         except BrokerError as error:

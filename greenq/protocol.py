@@ -203,6 +203,9 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
             call.soft_time_limit = _limit(soft)
     if headers.get("stamps") or headers.get("stamped_headers"):
         _check_stamps(headers)
+    ignore = headers.get("ignore_result")
+    if ignore is not None and type(ignore) is not bool:
+        raise MessageError(f"the header 'ignore_result' is {_kind(ignore)}; it must be true or false")
     index = headers.get("group_index")
     if index is not None and type(index) is not int:
         raise MessageError(f"the header 'group_index' is {_kind(index)}; it must be an integer")
