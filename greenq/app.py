@@ -78,9 +78,9 @@ class GreenQ(Sender):
         self.tasks: dict[str, Task[Any, Any]] = {}
         super().__init__(main, config, **settings)
 
-    def override(self, overrides: Mapping[str, Any]) -> None:
+    def override(self, overrides: Mapping[str, Any], config: str | Path | None = None) -> None:
         """Resolve the settings again, the command line's options before all else; see `Sender.override`."""
-        super().override(overrides)
+        super().override(overrides, config)
         for task in self.tasks.values():
             task.resolve()
 

@@ -78,11 +78,12 @@ class Sender:
         probe = self._record_codecs.encode({}, keep.serializer)
         self._record_type = (probe.content_type, probe.content_encoding)
 
-    def override(self, overrides: Mapping[str, Any]) -> None:
+    def override(self, overrides: Mapping[str, Any], config: str | Path | None = None) -> None:
         """Resolve the settings again, the command line's options before all else.
 
         Parameters:
             overrides: as `greenq.config.load` takes them.
+            config: the file that the command line names instead of the one that the code may name.
 
         Raises:
             ConfigError: one of them is wrong.
@@ -93,6 +94,8 @@ class Sender:
                 "the configuration cannot change any more: the application has used its broker or its "
                 "results while it was imported. Send no task at import time"
             )
+        if config is not None:
+            self._path = Path(config)
         self._configure(overrides)
 
     # ── opened when needed ───────────────────────────────────────────────────────────────────────────────

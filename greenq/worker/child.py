@@ -12,15 +12,15 @@ from pools.coroutines import bind
 __all__ = ["set_up"]
 
 
-def set_up(reference: str, overrides: dict[str, tuple[Any, str]], node: str) -> None:
+def set_up(reference: str, overrides: dict[str, tuple[Any, str]], config: str | None, node: str) -> None:
     """Load the application as the parent has it, and make its runner this process's.
 
     Parameters:
         reference: where the application is, as module or module:attribute.
-        overrides: what the command line set.
+        overrides, config: what the command line set, and the file that it named.
         node: the worker's name.
     """
     app = load_app(reference)
-    app.override(overrides)
+    app.override(overrides, config)
     logs.setup(app.settings.log, node)
     become(Runner(app, node, bind))

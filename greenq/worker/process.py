@@ -20,8 +20,6 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 def main(fd: int) -> NoReturn:
     """Run one worker as the spec in the pipe `fd` says, and exit."""
     spec = take_over(fd)
-    if spec["config"]:
-        os.environ["GREENQ_CONFIG"] = spec["config"]
     die_with_parent(spec["supervisor"])
     from greenq.errors import GreenqError
 
@@ -47,7 +45,7 @@ def run(spec: dict[str, Any]) -> int:
     from greenq.worker.worker import Worker
 
     app = load_app(spec["app"])
-    app.override(overrides(spec))
+    app.override(overrides(spec), spec["config"])
     require_same_pool(pool, app.settings.worker.pool)
     worker = Worker(
         app,
@@ -56,11 +54,12 @@ def run(spec: dict[str, Any]) -> int:
         burst=spec["burst"],
         release=tuple(spec["release"]),
         overrides=overrides(spec),
+        config=spec["config"],
     )
     logs.setup(app.settings.log, worker.node)
     if spec["index"] == 0 and not spec["release"]:
         print(
-            banner(app.config, app.main, len(app.tasks), worker.node, __version__),
+            banner(app.config, app.main or spec["app"], len(app.tasks), worker.node, __version__),
             file=sys.stderr,
             flush=True,
         )

@@ -53,7 +53,8 @@ class Worker:
         index: this process's number, for ``%i`` in the node's name.
         burst: call `on_finish` when the queues are empty.
         release: names of dead processes whose messages are to be given back at once.
-        overrides: what the command line set; pools that run tasks in processes of their own repeat it there.
+        overrides, config: what the command line set, and the file that it named; pools that run tasks in
+            processes of their own repeat it there.
 
     Raises:
         NotPatched: the pool needs a green standard library and this process's is not; names what isn't.
@@ -70,6 +71,7 @@ class Worker:
         burst: bool = False,
         release: tuple[str, ...] = (),
         overrides: Mapping[str, tuple[Any, str]] | None = None,
+        config: str | None = None,
     ) -> None:
         settings = app.settings
         self.app = app
@@ -85,7 +87,7 @@ class Worker:
         self._running = threading.Event()
         require_green(pool.name if pool is not None else settings.worker.pool)
         self._owns_pool = pool is None
-        self.pool = pool if pool is not None else make_pool(app, overrides or {})
+        self.pool = pool if pool is not None else make_pool(app, overrides or {}, config)
         self._broker = app.broker
         self._store = app.results
         self._runner = Runner(app, self.node, self.pool.bind)
@@ -252,7 +254,7 @@ def require_green(pool: str) -> None:
         )
 
 
-def make_pool(app: GreenQ, overrides: Mapping[str, tuple[Any, str]]) -> Pool:
+def make_pool(app: GreenQ, overrides: Mapping[str, tuple[Any, str]], config: str | None) -> Pool:
     """The pool that the settings name.
 
     Raises:
@@ -270,7 +272,7 @@ def make_pool(app: GreenQ, overrides: Mapping[str, tuple[Any, str]]) -> Pool:
                 )
             setup = (
                 "greenq.worker.child:set_up",
-                (app.settings.app, dict(overrides), node_name(settings.node, 0)),
+                (app.settings.app, dict(overrides), config, node_name(settings.node, 0)),
             )
         return kind(settings.concurrency, setup)
     except (ValueError, PoolError) as error:
