@@ -1,0 +1,69 @@
+"""The brokers by the scheme of their address; each is imported only when it is chosen."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from greenq.brokers.base import Broker
+from greenq.errors import ConfigError
+
+__all__ = ["connect", "load", "schemes"]
+
+BUILTIN: dict[str, tuple[str, str]] = {
+    "sqlite": ("greenq.brokers.sqlite", "SqliteBroker"),
+    "memory": ("greenq.brokers.memory", "MemoryBroker"),
+}
+"""Scheme → module and class. Third parties add theirs under the entry point group ``greenq.brokers``."""
+GROUP = "greenq.brokers"
+
+
+def schemes() -> list[str]:
+    """Every scheme that `load` knows, the built-in ones first."""
+    return [*BUILTIN, *sorted(p.name for p in entry_points(group=GROUP) if p.name not in BUILTIN)]
+
+
+def load(scheme: str) -> type[Broker]:
+    """Import the broker class for addresses of that scheme.
+
+    Raises:
+        ConfigError: there is none, or its package is not installed.
+    """
+    try:
+        if scheme in BUILTIN:
+            module, attribute = BUILTIN[scheme]
+            return cast("type[Broker]", getattr(importlib.import_module(module), attribute))
+        for point in entry_points(group=GROUP):
+            if point.name == scheme:
+                return cast("type[Broker]", point.load())
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "greenq", "pools"):
+            raise
+        raise ConfigError(
+            f"the {scheme} broker needs the package {missing}, which is not installed: pip install {missing}"
+        ) from error
+    close = difflib.get_close_matches(scheme, schemes(), 1)
+    hint = f"did you mean {close[0]}://?" if close else f"there is {', '.join(f'{s}://' for s in schemes())}"
+    raise ConfigError(f"no broker has addresses that begin with {scheme}://: {hint}")
+
+
+def connect(url: str, timeout: float = 30.0) -> Broker:
+    """Make the broker for an address; it connects at its first call.
+
+    Parameters:
+        url: ``sqlite:///greenq.db``, ``memory://name``, ….
+        timeout: seconds that a call may take which is given no timeout of its own.
+
+    Raises:
+        ConfigError: no broker has such an address, or the address has a mistake.
+    """
+    scheme, colon, _ = url.partition("://")
+    if not colon:
+        raise ConfigError(
+            f"a broker's address begins with a scheme: {', '.join(f'{s}://' for s in schemes())}"
+        )
+    make: Any = load(scheme.lower())
+    return cast("Broker", make(url, timeout))

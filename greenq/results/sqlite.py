@@ -1,0 +1,189 @@
+"""The embedded result store: results in the SQLite file that may hold the queues too."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from greenq.brokers.base import Broker
+from greenq.brokers.sqlite import SqliteBroker
+from greenq.errors import ResultStoreError
+from greenq.message import READY_STATES, Outcome, Result
+from greenq.results.base import ResultStore
+from greenq.results.waiting import Waiters
+from greenq.sqlite import messages, records
+from greenq.sqlite.database import Database, share
+from greenq.sqlite.failures import Failure
+from greenq.sqlite.records import Record
+from greenq.sqlite.session import Session
+
+__all__ = ["SqliteStore"]
+
+CHUNK = 5000
+"""How many expired results one transaction drops: others get a turn in between."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except Failure as error:
+        raise ResultStoreError(str(error)) from error
+
+
+class Reader:
+    """Reads what is new for all waiters of a store; works in the thread that owns the connection."""
+
+    def __init__(self) -> None:
+        self.waiters = Waiters()
+        self.pid = os.getpid()
+        self._since: int | None = None
+
+    def active(self) -> bool:
+        """Whether anybody waits."""
+        if not self.waiters:
+            self._since = None
+        return self._since is not None
+
+    def follow(self, session: Session, ids: frozenset[str]) -> dict[str, bytes]:
+        """Return those that have ended already, and see to it that no later one is missed."""
+        if self._since is None:
+            self._since = records.latest(session)
+        return records.find(session, ids, terminal=True)
+
+    def look(self, session: Session) -> None:
+        """Tell the waiters what has ended since the last look."""
+        if self._since is None:
+            return
+        since, ids = records.news(session, self._since)
+        wanted = self.waiters.wanted(ids)
+        if wanted:
+            self.waiters.tell(records.find(session, wanted, terminal=True))
+        self._since = since
+
+
+class SqliteStore(ResultStore):
+    """Keeps results in a SQLite file.
+
+    Parameters:
+        url: as `SqliteBroker` has it; the same address makes the same file.
+        encode, decode: see `ResultStore`.
+        timeout: seconds that a call may take which is given no timeout of its own.
+
+    Raises:
+        ConfigError: the address has a mistake.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        encode: Callable[[dict[str, Any]], bytes],
+        decode: Callable[[bytes], dict[str, Any]],
+        timeout: float = 30.0,
+    ) -> None:
+        super().__init__(encode, decode)
+        self.database: Database = share(url)
+        self._timeout = timeout
+        self._reader: Reader | None = None
+        self._closed = False
+
+    def put(self, results: Sequence[Result], timeout: float) -> None:
+        if not results:
+            return
+        kept = [_record(result) for result in results]
+        with _translated():
+            self._open().write(lambda session: records.store(session, kept), timeout)
+
+    def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
+        wanted = set(ids)
+        if not wanted:
+            return {}
+        with _translated():
+            found = self._open().read(lambda session: records.find(session, wanted), timeout)
+        return {id: self.decode(payload) for id, payload in found.items()}
+
+    def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
+        wanted = frozenset(ids)
+        database = self._open()
+        if not wanted:
+            return {}
+        deadline = time.monotonic() + timeout
+        reader = self._reading()
+        with reader.waiters.waiting(wanted) as waiter:
+            with _translated():
+                found = database.read(lambda session: reader.follow(session, wanted), self._timeout)
+            if not found and waiter.signal.wait(max(0.0, deadline - time.monotonic())):
+                found = dict(waiter.found)
+                self._open()
+        return {id: self.decode(payload) for id, payload in found.items()}
+
+    def commit(self, broker: Broker, outcomes: Sequence[Outcome], timeout: float) -> list[bool] | None:
+        if not isinstance(broker, SqliteBroker) or broker.database is not self.database:
+            return None
+        if not outcomes:
+            return []
+        prepared = [
+            (outcome, [messages.sending(message) for message in outcome.publishes]) for outcome in outcomes
+        ]
+        kept = {id(outcome): _record(outcome.result) for outcome in outcomes if outcome.result is not None}
+
+        def everything(session: Session) -> list[bool]:
+            settlements = [outcome.settlement for outcome in outcomes if outcome.settlement is not None]
+            settled = iter(messages.settle(session, settlements))
+            done = [outcome.settlement is None or next(settled) for outcome in outcomes]
+            lasting = [one for one, held in zip(prepared, done, strict=True) if held]
+            messages.store(session, [sending for _, sendings in lasting for sending in sendings])
+            records.store(session, [kept[id(outcome)] for outcome, _ in lasting if id(outcome) in kept])
+            return done
+
+        with _translated():
+            committed: list[bool] = self._open().write(everything, timeout)
+        return committed
+
+    def forget(self, ids: Iterable[str]) -> None:
+        unwanted = list(ids)
+        with _translated():
+            self._open().write(lambda session: records.drop(session, unwanted), self._timeout)
+
+    def expire(self) -> int:
+        deadline = time.monotonic() + self._timeout
+        expired = 0
+        with _translated():
+            while dropped := self._open().write(
+                lambda session: records.expire(session, CHUNK), deadline - time.monotonic()
+            ):
+                expired += dropped
+        return expired
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._reader is not None:
+            self.database.ignore(self._reader)
+            self._reader.waiters.release()
+        self.database.release()
+
+    def _open(self) -> Database:
+        if self._closed:
+            raise ResultStoreError("this result store is closed: make another one")
+        return self.database
+
+    def _reading(self) -> Reader:
+        """Return this process's reader: one that a fork copied belongs to the parent."""
+        if self._reader is None or self._reader.pid != os.getpid():
+            self._reader = Reader()
+            self.database.observe(self._reader)
+        return self._reader
+
+
+def _record(result: Result) -> Record:
+    try:
+        result.id.encode()
+    except UnicodeEncodeError as error:
+        raise ResultStoreError(f"the task's id {result.id!a} is not valid Unicode: choose another") from error
+    expires = None if result.expires is None else time.time() + result.expires
+    return Record(result.id, result.state in READY_STATES, expires, result.payload)

@@ -1,0 +1,123 @@
+"""Where jobs wait for the thread that owns the connection, and where that thread sleeps."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import suppress
+
+from greenq.sqlite.job import Job, Stage
+from pools import native
+
+__all__ = ["Inbox"]
+
+READABLE = 1
+"""``select.POLLIN``, which monkey-patching may have removed from its module."""
+
+
+class Inbox:
+    """A queue of jobs with one reader, which may wait for a further descriptor at the same time."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._lock = native.Lock()
+        self._jobs: deque[Job] = deque()
+        self._asleep = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._read = native.original("os", "read")
+        self._write = native.original("os", "write")
+        self._poll = native.original("select", "poll")
+
+    def put(self, job: Job) -> bool:
+        """Hand in a job; False if nobody will take it any more."""
+        with self._lock:
+            if self.closing:
+                return False
+            self._jobs.append(job)
+            self._ring()
+        return True
+
+    def close(self) -> None:
+        """Take no more jobs; those that are in will be done."""
+        with self._lock:
+            self.closing = True
+            self._ring()
+
+    def poke(self) -> None:
+        """Wake the reader if it sleeps."""
+        with self._lock:
+            self._ring()
+
+    def _ring(self) -> None:
+        if self._asleep and self._writer >= 0:
+            self._asleep = False
+            with suppress(BlockingIOError):  # the pipe is full: it will wake
+                self._write(self._writer, b"!")
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def take(self, most: int) -> list[Job]:
+        """The jobs that wait, oldest first."""
+        with self._lock:
+            return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+
+    def sleep(self, pause: float | None, fd: int | None) -> bool:
+        """Wait until there is a job, `pause` seconds have passed or `fd` is readable; True for the last."""
+        poll = self._poll()
+        poll.register(self._reader, READABLE)
+        if fd is not None:
+            poll.register(fd, READABLE)
+        self._asleep = True
+        if self._jobs or self.closing:  # put before it could see that this thread sleeps
+            pause = 0.0
+        ready = poll.poll(None if pause is None else max(0.0, pause) * 1000)
+        self._asleep = False
+        if any(number == self._reader for number, _ in ready):
+            with suppress(BlockingIOError):
+                self._read(self._reader, 4096)
+        return any(number == fd for number, _ in ready)
+
+    # ── the life of one job ──────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, job: Job) -> bool:
+        """The reader starts on it; False if its caller has gone."""
+        with self._lock:
+            if job.stage is Stage.DROPPED:
+                return False
+            job.stage = Stage.RUNNING
+            return True
+
+    def pause(self, job: Job) -> bool:
+        """There was nothing for it yet; False if its caller has gone."""
+        with self._lock:
+            if job.stage is Stage.DROPPED:
+                return False
+            job.stage = Stage.WAITING
+            return True
+
+    def end(self, job: Job) -> bool:
+        """Its value or error is there; False if its caller has gone."""
+        with self._lock:
+            kept = job.stage is not Stage.DROPPED
+            if kept:
+                job.stage = Stage.DONE
+        job.signal.set()
+        return kept
+
+    def drop(self, job: Job) -> Stage:
+        """The caller goes; how far the job had come."""
+        with self._lock:
+            stage = job.stage
+            if stage is not Stage.DONE:
+                job.stage = Stage.DROPPED
+            return stage
+
+    def dispose(self) -> None:
+        """Close the descriptors: nobody reads any more."""
+        with self._lock:
+            os.close(self._reader)
+            os.close(self._writer)
+            self._reader = self._writer = -1

@@ -1,0 +1,94 @@
+"""Statements about processes and what they hold.
+
+A lease runs out by the machine's monotonic clock, which all its processes share: steps of the wall clock
+and a suspended machine end no lease. After a boot the clock starts anew, and every process of before is
+dead. Where the boot cannot be told, leases go by the wall clock.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+
+from greenq.sqlite.session import Session, numbers
+
+__all__ = ["enter", "expired", "leave", "reap", "renew"]
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def _clock() -> str:
+    """Name the clock that leases go by."""
+    try:
+        return BOOT.read_text().strip() or "wall"
+    except OSError:
+        return "wall"
+
+
+def _now() -> float:
+    return time.time() if _clock() == "wall" else time.monotonic()
+
+
+def enter(session: Session, process: str, seconds: float) -> int:
+    """Make a process known, its lease beginning now; its number."""
+    session.execute(
+        "INSERT INTO processes (name, seconds, until, clock) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET seconds = excluded.seconds, until = excluded.until,"
+        " clock = excluded.clock",
+        (process, seconds, _now() + seconds, _clock()),
+    )
+    return int(session.rows("SELECT id FROM processes WHERE name = ?", (process,))[0][0])
+
+
+def renew(session: Session, process: str, owner: int, seconds: float) -> int:
+    """Begin the process's lease anew, also if it was taken for dead meanwhile; its number."""
+    changed = session.execute(
+        "UPDATE processes SET until = ?, clock = ? WHERE id = ?", (_now() + seconds, _clock(), owner)
+    )
+    return owner if changed else enter(session, process, seconds)
+
+
+def current(session: Session, owner: int) -> bool:
+    """Whether the process has a lease that has not run out."""
+    return bool(
+        session.rows(
+            "SELECT 1 FROM processes WHERE id = ? AND until > ? AND clock = ?", (owner, _now(), _clock())
+        )
+    )
+
+
+def expired(session: Session, but: int | None) -> list[int]:
+    """The processes whose lease ran out, without the caller's own."""
+    rows = session.rows(
+        "SELECT id FROM processes WHERE (clock <> ? OR until <= ?) AND id IS NOT ?", (_clock(), _now(), but)
+    )
+    return [int(row[0]) for row in rows]
+
+
+def reap(session: Session, owners: list[int], charge: bool) -> int:
+    """Forget processes; what they held goes to the front of its priority.
+
+    Parameters:
+        charge: count the delivery as one more attempt.
+
+    Returns:
+        How many messages it was.
+    """
+    given_back = 0
+    for owner in owners:
+        given_back += session.execute(
+            "INSERT INTO ready SELECT queue, rank, 0, id, attempts + ? FROM leased WHERE owner = ?",
+            (int(charge), owner),
+        )
+        session.execute("DELETE FROM leased WHERE owner = ?", (owner,))
+    session.execute("DELETE FROM processes WHERE id IN (SELECT value FROM json_each(?))", (numbers(owners),))
+    session.announce = session.announce or given_back > 0
+    return given_back
+
+
+def leave(session: Session, process: str, charge: bool) -> int:
+    """Forget one process by its name; how many messages it held."""
+    rows = session.rows("SELECT id FROM processes WHERE name = ?", (process,))
+    return reap(session, [int(row[0]) for row in rows], charge)
