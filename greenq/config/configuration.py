@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenq.config.keys import Key, leaves, root
+from greenq.config.keys import ONE_VALUE, Key, leaves, root
 from greenq.config.masking import label, masked
 from greenq.config.mistakes import Place
 from greenq.config.schema import Settings
@@ -65,8 +65,12 @@ class Configuration:
         inside = [str(place) for path, place in self.places.items() if path.startswith(f"{key}.")]
         if inside:
             return ", ".join(dict.fromkeys(inside))
-        known = {key.path for key in leaves(root())} | set(root().members)
-        if key in known or any(key.startswith((f"{path}.", f"{path}[")) for path in known):
+        known = {one.path: one.kind for one in leaves(root())}
+        # Entries of lists and mappings have paths of their own below their setting's.
+        below = any(
+            kind not in ONE_VALUE and key.startswith((f"{path}.", f"{path}[")) for path, kind in known.items()
+        )
+        if key in known or key in root().members or below:
             return DEFAULT
         raise KeyError(key)
 

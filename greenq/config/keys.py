@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 from greenq.config.schema import Settings
 
-__all__ = ["Key", "Kind", "Section", "leaves", "root", "variables"]
+__all__ = ["ONE_VALUE", "Key", "Kind", "Section", "leaves", "root", "variables"]
 
 Kind = Literal["text", "flag", "count", "number", "texts", "records", "named_records", "named_texts"]
+
+ONE_VALUE: frozenset[Kind] = frozenset(("text", "flag", "count", "number"))
+"""The kinds that are no list and no mapping."""
 
 _SCALARS: dict[Any, Kind] = {str: "text", bool: "flag", int: "count", float: "number"}
 

@@ -53,6 +53,10 @@ _PROBLEMS = (
 )  # fmt: skip
 
 
+# PyYAML notices these where the next thing stands; the mistake is where the construct began.
+_BEGUN_EARLIER = ("could not find expected ':'", "expected ',' or", "unexpected end of stream")
+
+
 class Unreadable(Exception):
     """The file as a whole cannot be used; `line` is 0 if none is to blame."""
 
@@ -138,8 +142,8 @@ def _compose(text: str) -> Node | None:
 def _explain(error: MarkedYAMLError) -> tuple[str, int]:
     """A sentence that holds none of the file's own text, which may be a secret, and the line."""
     problem = error.problem or ""
-    mark = error.problem_mark or error.context_mark
-    if "unexpected end of stream" in problem:
+    mark = error.problem_mark
+    if mark is None or any(part in problem for part in _BEGUN_EARLIER):
         mark = error.context_mark or mark
     line = mark.line + 1 if mark is not None else 0
     for part, sentence in _PROBLEMS:

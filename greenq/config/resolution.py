@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenq.config.given import Given
-from greenq.config.keys import Key, Section, leaves, root
+from greenq.config.keys import ONE_VALUE, Key, Section, leaves, root
 from greenq.config.masking import label, quoted
 from greenq.config.mistakes import Mistakes, Place, Wrong
 from greenq.config.scalars import read_scalar, read_text
@@ -100,7 +100,7 @@ class Resolution:
         """Read a value of any kind and note its places; `_BAD` if a mistake was noted."""
         if given.broken:
             return _BAD
-        if key.kind in ("text", "flag", "count", "number"):
+        if key.kind in ONE_VALUE:
             try:
                 value = read_scalar(key, given)
             except Wrong as wrong:

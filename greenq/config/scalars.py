@@ -67,6 +67,8 @@ def read_text(key: Key, given: Given) -> str:
         _FORMS[key.unit](value)
     elif not value.strip():
         raise Wrong("must not be empty")
+    elif not value.isprintable():
+        raise Wrong("must not hold line breaks or control characters")
     return value
 
 
