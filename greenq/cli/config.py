@@ -29,16 +29,14 @@ def init(path: str, force: bool) -> None:
     """Write an annotated greenq.yaml in which every setting is at its default."""
     from greenq.config.starter import starter
 
+    if os.path.isdir(path):
+        raise click.UsageError(f"{path} is a directory: name a file in it, {os.path.join(path, FILE)}")
     try:
         with open(path, "w" if force else "x", encoding="utf-8") as file:
             file.write(starter())
     except FileExistsError:
         raise click.UsageError(
             f"{path} is there already: name another file, or overwrite it with --force"
-        ) from None
-    except IsADirectoryError:
-        raise click.UsageError(
-            f"{path} is a directory: name a file in it, {os.path.join(path, FILE)}"
         ) from None
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from None

@@ -158,7 +158,7 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_mistake() -> None:
     assert resolve(environ=environ).settings == Settings()
 
 
-def test_no_two_settings_share_a_variable_nor_look_like_one_of_kubernetes() -> None:
+def test_every_variable_reaches_a_setting_of_its_own() -> None:
     paths = [key.path for key in variables().values()]
     assert len(paths) == len(set(paths))
     for name in variables():
