@@ -1,0 +1,199 @@
+"""Reusable native threads that run blocking code and report each outcome through a callback."""
+
+from __future__ import annotations
+
+import _queue
+import ctypes
+import sys
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from pools import native
+
+__all__ = ["Crew", "Work"]
+
+IDLE = 30.0
+"""Seconds after which an idle thread ends."""
+
+
+class Work:
+    """One call in a native thread.
+
+    Parameters:
+        fn, args: what is called.
+        context: the context to run it in; None for the thread's own.
+        done: called in that thread with the value and the error, one of which is None.
+    """
+
+    __slots__ = ("_ident", "_lock", "abandoned", "args", "cancelled", "context", "done", "fn")
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: Context | None,
+        done: Callable[[Any, BaseException | None], object],
+    ) -> None:
+        self.fn = fn
+        self.args = args
+        self.context = context
+        self.done = done
+        self.cancelled = False
+        """Set it so that the work is not begun any more."""
+        self.abandoned = False
+        self._lock = native.Lock()
+        self._ident = 0
+
+    def throw(self, exception: BaseException) -> bool:
+        """Raise `exception` in the thread at its next step in Python code; False if it does not run (now).
+
+        It arrives as an instance of a subclass that is made for it, and only in this call.
+        """
+        carrier = _carrier(exception)
+        with self._lock:
+            if not self._ident:
+                return False
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._ident), ctypes.py_object(carrier))
+            return True
+
+    def run(self) -> None:
+        """Run it; for the crew's threads."""
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            try:
+                self._ident = native.original("_thread", "get_ident")()
+                run = self.context.run if self.context is not None else _call
+                value = run(self.fn, *self.args)
+            finally:
+                self._leave()
+        except BaseException as caught:
+            error = caught
+        while self._ident:  # an exception thrown from outside arrived in the middle of `_leave`
+            try:
+                self._leave()
+            except BaseException as caught:
+                error = caught
+        self.done(value, _carried(error))
+
+    def _leave(self) -> None:
+        with self._lock:
+            if self._ident:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._ident), None)
+                self._ident = 0
+
+
+class Crew:
+    """At most `limit` native threads, started when they are needed; idle ones end after a while.
+
+    Parameters:
+        limit: how many run at once; further work waits for its turn.
+        name: for people.
+    """
+
+    def __init__(self, limit: int, name: str) -> None:
+        self.limit = limit
+        self._name = name
+        self._queue: _queue.SimpleQueue[Work] = _queue.SimpleQueue()
+        self._lock = native.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._backlog = 0
+
+    def submit(self, work: Work) -> None:
+        """Run it as soon as a thread is free; never waits."""
+        with self._lock:
+            more = False
+            if self._idle:
+                self._idle -= 1
+            elif self._threads < self.limit:
+                self._threads += 1
+                more = True
+            else:
+                self._backlog += 1
+        self._queue.put(work)
+        if more:
+            native.start(self._serve, self._name)
+
+    def abandon(self, work: Work) -> None:
+        """Stop counting the thread that runs this work: it ends with it, and another may take its place."""
+        with self._lock:
+            if work.abandoned or work.cancelled:
+                return
+            work.abandoned = True
+            more = self._backlog > 0
+            if more:
+                self._backlog -= 1
+            else:
+                self._threads -= 1
+        if more:
+            native.start(self._serve, self._name)
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                try:
+                    work = self._queue.get(timeout=IDLE)
+                except _queue.Empty:
+                    if self._leave_idle():
+                        return
+                    continue
+                if not work.cancelled:
+                    work.run()
+                if not self._next(work):
+                    return
+                del work  # or its arguments would live as long as this thread is idle
+        finally:
+            _drop_hub()
+
+    def _leave_idle(self) -> bool:
+        with self._lock:
+            if not self._idle:
+                return False  # work has just been promised to this thread
+            self._idle -= 1
+            self._threads -= 1
+            return True
+
+    def _next(self, work: Work) -> bool:
+        with self._lock:
+            if work.abandoned:
+                return False
+            work.cancelled = True  # too late to abandon it
+            if self._backlog:
+                self._backlog -= 1
+            else:
+                self._idle += 1
+            return True
+
+
+def _call(fn: Callable[..., Any], *args: Any) -> Any:
+    return fn(*args)
+
+
+def _carrier(exception: BaseException) -> type[BaseException]:
+    """Return a class whose bare instance stands for `exception`: only classes can be raised in a thread."""
+    kind = type(exception)
+
+    def init(self: BaseException) -> None:
+        self.args = exception.args
+        vars(self).update(vars(exception))
+
+    names = {"__init__": init, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    return type(kind.__name__, (kind,), names | {"__pools_carries__": exception})
+
+
+def _carried(error: BaseException | None) -> BaseException | None:
+    exception = getattr(error, "__pools_carries__", None)
+    if error is None or not isinstance(exception, BaseException):
+        return error
+    return exception.with_traceback(error.__traceback__)
+
+
+def _drop_hub() -> None:
+    """Free what green code that ran here has left: the hub that gevent made for this thread."""
+    gevent_hub = sys.modules.get("gevent.hub")
+    if gevent_hub is not None:
+        hub = gevent_hub.get_hub_if_exists()
+        if hub is not None:
+            hub.destroy()

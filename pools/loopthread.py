@@ -1,0 +1,129 @@
+"""Native threads that run event loops, and coroutines on them that can be interrupted from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from pools import native
+from pools.errors import PoolError
+from pools.eventloop import EventLoop, new_event_loop
+
+__all__ = ["ATTENTION", "CLEANUP", "Interruptible", "LoopThread"]
+
+CLEANUP = 5.0
+"""Seconds that the `finally` blocks of a cancelled coroutine get before nobody waits for them any more."""
+
+ATTENTION = 10.0
+"""Seconds after which a waiting call looks whether the loop's thread is still there."""
+
+
+class Interruptible(Coroutine[Any, Any, Any]):
+    """Drives a coroutine in a task, and lets others raise exceptions of their choice where it waits."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._pending: deque[BaseException] = deque()
+        self._task: asyncio.Task[Any] | None = None
+        self.fatal: BaseException | None = None
+        """SystemExit or KeyboardInterrupt that ended it: in a task they would end the loop as well."""
+
+    def start(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> asyncio.Task[Any]:
+        """Begin it, in the loop's thread."""
+        self._task = loop.create_task(self, context=context)
+        return self._task
+
+    def interrupt(self, exception: BaseException) -> None:
+        """Raise `exception` where it waits, in the loop's thread; what it waits for is cancelled."""
+        assert self._task is not None
+        if not self._task.done():
+            self._pending.append(exception)
+            self._task.cancel()
+
+    def send(self, value: Any) -> Any:
+        if self._pending:  # what it waited for swallowed the cancellation
+            return self._step(self._coroutine.throw, self._take())
+        return self._step(self._coroutine.send, value)
+
+    def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
+        error = value if value is not None else kind
+        if self._pending and isinstance(error, asyncio.CancelledError):
+            error = self._take()
+        return self._step(self._coroutine.throw, error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        return self._coroutine.__await__()
+
+    def _take(self) -> BaseException:
+        assert self._task is not None
+        exception = self._pending.popleft()
+        self._task.uncancel()
+        if self._pending:
+            self._task.get_loop().call_soon(self._task.cancel)
+        return exception
+
+    def _step(self, step: Callable[[Any], Any], value: Any) -> Any:
+        try:
+            return step(value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            self.fatal = error
+            raise StopIteration from None
+
+
+class LoopThread:
+    """A native thread that runs an event loop.
+
+    Parameters:
+        name: for people.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._stopping = False
+        self.loop = new_event_loop()
+        self.thread = native.start(self._run, name)
+
+    def call(self, fn: Callable[..., object], *args: Any) -> None:
+        """Have `fn` called in the loop soon; from any native thread.
+
+        Raises:
+            PoolError: the loop has been stopped.
+        """
+        try:
+            self.loop.call_soon_threadsafe(fn, *args)
+        except RuntimeError as error:
+            raise PoolError("the event loop has been stopped: the process is about to end") from error
+
+    def here(self) -> bool:
+        """Whether the calling thread is the loop's own."""
+        return asyncio._get_running_loop() is self.loop
+
+    def stop(self, timeout: float) -> bool:
+        """Cancel what runs, let it clean up, and end the thread; True if it ended in `timeout` seconds."""
+        self._stopping = True
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        return self.thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):  # of a task that the program made itself
+                self.loop.run_forever()
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            self.loop.run_until_complete(_clean_up(self.loop))
+        self.loop.close()
+
+
+async def _clean_up(loop: EventLoop) -> None:
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CLEANUP / 2)
+    await loop.shutdown_asyncgens()
