@@ -134,7 +134,8 @@ class Space:
         if not (isinstance(token, tuple) and len(token) == 3):
             return False
         process, id, fence = token
-        return self._leased.get(process, {}).get(id, (None,))[0] == fence
+        held = self._leased.get(process, {}).get(id)
+        return held is not None and held[0] == fence
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End leases; the lock is held."""

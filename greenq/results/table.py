@@ -44,7 +44,8 @@ def load(scheme: str) -> type[ResultStore]:
         if missing in ("", "greenq", "pools"):
             raise
         raise ConfigError(
-            f"the {scheme} result store needs the package {missing}, which is not installed: pip install {missing}"
+            f"the {scheme} result store needs the package {missing}, which is not installed: "
+            f"pip install {missing}"
         ) from error
     close = difflib.get_close_matches(scheme, schemes(), 1)
     hint = f"did you mean {close[0]}://?" if close else f"there is {', '.join(f'{s}://' for s in schemes())}"

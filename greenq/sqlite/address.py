@@ -39,7 +39,7 @@ def parse(url: str) -> Address:
     parts = urlsplit(url)
     if parts.netloc:
         raise ConfigError(
-            f"the sqlite address names a host, {parts.hostname or parts.netloc!r}: write three slashes before "
+            f"the sqlite address names a host, {parts.hostname or ''!r}: write three slashes before "
             "a relative path (sqlite:///greenq.db), four before an absolute one (sqlite:////var/lib/greenq.db)"
         )
     if parts.fragment:

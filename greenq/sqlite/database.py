@@ -110,7 +110,7 @@ class Database:
     def _started(self) -> Engine:
         if self._stranded:
             raise Unreachable(
-                f"{self.address.path}: this process was forked in the middle of a transaction that did not end: "
+                f"{self.address.path}: this process was forked during a transaction that did not end: "
                 "fork before the application is used, or start processes by exec"
             )
         with self._lock:

@@ -214,8 +214,8 @@ class Engine:
                     raise
                 if not self._patient(jobs, deadline, wait):
                     raise Late(
-                        f"{self.address.path}: another process kept its write lock too long, nothing was changed: "
-                        "look for one that is stopped or suspended (`fuser FILE` names them)"
+                        f"{self.address.path}: another process kept its write lock too long; "
+                        "nothing was changed: look for one that is suspended (`fuser FILE` names them)"
                     ) from error
                 wait = min(LAST_WAIT, wait * 1.3)
 

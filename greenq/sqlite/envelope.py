@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 from greenq.errors import PublishError
 from greenq.message import Message
@@ -31,7 +31,7 @@ def check(message: Message) -> str | None:
     if not isinstance(message.body, bytes):
         return f"its body is {type(message.body).__name__}, not bytes: encode it first"
     if len(message.body) > LARGEST:
-        return f"its body has {len(message.body)} bytes, {LARGEST} is the most: pass a reference to the data instead"
+        return f"its body has {len(message.body)} bytes, {LARGEST} is the most: pass a reference to the data"
     if type(message.priority) is not int or not 0 <= message.priority <= 9:
         return f"its priority is {message.priority!r}: choose 0 to 9"
     due = message.due

@@ -34,9 +34,9 @@ class Late(Failure):
 
 ADVICE: dict[int, str] = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, nothing was changed",
-    sqlite3.SQLITE_READONLY: "it cannot be written: give this user write permission to the file and its directory",
+    sqlite3.SQLITE_READONLY: "it cannot be written: let this user write to the file and its directory",
     sqlite3.SQLITE_PERM: "it may not be opened: give this user permission to the file and its directory",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check the path, its permissions and the limit of open files",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check the path, its permissions, the limit of open files",
     sqlite3.SQLITE_CORRUPT: "it is damaged: stop its users, then rescue what is readable with "
     "`sqlite3 FILE .recover`, or move it away",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database: choose another path, or move the file away",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from greenq.sqlite.session import Session
 
-__all__ = ["Record", "drop", "ended", "expire", "find", "latest", "news", "store"]
+__all__ = ["Record", "drop", "expire", "find", "latest", "news", "store"]
 
 
 class Record(NamedTuple):

@@ -148,7 +148,7 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
         raise ConfigError(f"{path} is another program's database: choose a path of greenq's own")
     if version > VERSION:
         raise ConfigError(
-            f"{path} was made by a newer greenq (its tables have version {version}, this one knows {VERSION}): "
+            f"{path} was made by a newer greenq (tables of version {version}; this one knows {VERSION}): "
             "update greenq here, or choose another path"
         )
     return version

@@ -69,7 +69,8 @@ def purge(session: Session, queue: str, until: int) -> int:
         columns = ", ".join(order)
         bound = session.rows(
             f"SELECT {columns} FROM (SELECT {columns} FROM {table} WHERE queue = ? AND id <= ?"
-            f" ORDER BY {columns} LIMIT {CHUNK}) ORDER BY {', '.join(f'{name} DESC' for name in order)} LIMIT 1",
+            f" ORDER BY {columns} LIMIT {CHUNK})"
+            f" ORDER BY {', '.join(f'{name} DESC' for name in order)} LIMIT 1",
             (number, until),
         )
         if not bound:
@@ -84,7 +85,8 @@ def dead(session: Session, queue: str | None, limit: int) -> list[Dead]:
     """The newest dead letters, of one queue or of all."""
     where = "" if queue is None else "WHERE d.queue = (SELECT id FROM queues WHERE name = :queue)"
     rows = session.connection.execute(
-        "SELECT d.key, q.name, d.rank, d.reason, d.died, d.trace, CAST(m.envelope AS BLOB), CAST(m.body AS BLOB)"
+        "SELECT d.key, q.name, d.rank, d.reason, d.died, d.trace,"
+        " CAST(m.envelope AS BLOB), CAST(m.body AS BLOB)"
         " FROM dead AS d JOIN queues AS q ON q.id = d.queue LEFT JOIN messages AS m ON m.id = d.message"
         f" {where} ORDER BY d.key DESC LIMIT :limit",
         {"queue": queue, "limit": limit},
@@ -95,7 +97,8 @@ def dead(session: Session, queue: str | None, limit: int) -> list[Dead]:
 def replay(session: Session, key: int) -> bool:
     """Put a dead letter at the end of its queue; False if it is not there."""
     moved = session.execute(
-        "INSERT INTO ready SELECT queue, rank, (SELECT max(id) FROM messages), message, 0 FROM dead WHERE key = ?",
+        "INSERT INTO ready SELECT queue, rank, (SELECT max(id) FROM messages), message, 0 FROM dead"
+        " WHERE key = ?",
         (key,),
     )
     session.execute("DELETE FROM dead WHERE key = ?", (key,))
