@@ -34,7 +34,9 @@ lint: $(STAMP) ## style and types
 	$(BIN)/mypy
 
 docs: $(STAMP) ## build the manual; a warning or a dead link in it is an error
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs $(MANUAL)
+	@rm -rf $(MANUAL)
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs $(MANUAL)
+	$(BIN)/python -m examples.linkcheck -c 100 $(MANUAL)
 
 bench: $(STAMP) ## measure greenq beside its peers
 	$(BIN)/python -m benchmarks

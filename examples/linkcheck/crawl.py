@@ -27,6 +27,8 @@ _NOT_PAGES = frozenset(
 """Endings of what can't be a page: HEAD is enough for them."""
 _PAUSE = 0.01
 """Seconds between two looks at the results: each look then finds many."""
+_TELL_EVERY = 0.1
+"""Seconds between two calls of `each` and `alive`."""
 
 
 class Stalled(GreenqError):
@@ -88,7 +90,7 @@ def crawl(
     """
     waiting = _Waiting()
     patience = rules.patience or rules.tries * (rules.timeout + 60.0) + 30.0
-    last = time.monotonic()
+    last = told = time.monotonic()
     while True:
         _send(ledger, scope, rules, waiting)
         if not waiting.by_id:
@@ -99,8 +101,10 @@ def crawl(
             last = time.monotonic()
         elif time.monotonic() - last > patience:
             raise Stalled
-        alive()
-        each(*ledger.progress(), len(waiting.by_id))
+        if time.monotonic() - told >= _TELL_EVERY:
+            alive()
+            each(*ledger.progress(), len(waiting.by_id))
+            told = time.monotonic()
 
 
 def _send(ledger: Ledger, scope: str, rules: Rules, waiting: _Waiting) -> None:

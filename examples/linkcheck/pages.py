@@ -40,6 +40,8 @@ _LINKS = {
     "track": ("src",),
     "input": ("src",),
 }
+_READ = frozenset({"id", "name", "rel", *(name for names in _LINKS.values() for name in names)})
+"""The attributes that matter; most others are ``class``."""
 _HINTS = frozenset({"preconnect", "dns-prefetch"})
 """Kinds of ``<link>`` whose address is a host to talk to later, not something to fetch."""
 
@@ -109,6 +111,7 @@ def _tags(text: str) -> Iterator[tuple[str, dict[str, str]]]:
             {
                 name.lower(): html.unescape(double or single or bare)
                 for name, double, single, bare in reversed(_ATTRIBUTE.findall(inside))
+                if name.lower() in _READ
             },
         )
 

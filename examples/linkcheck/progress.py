@@ -8,11 +8,9 @@ from typing import TextIO
 
 __all__ = ["Progress"]
 
-_EVERY = 0.1
-
 
 class Progress:
-    """Draws the line, several times a second at most; draws nothing where nobody watches.
+    """Draws the line; draws nothing where nobody watches.
 
     Parameters:
         stream: usually standard error.
@@ -23,15 +21,14 @@ class Progress:
         self._stream = stream
         self._shown = stream.isatty() if shown is None else shown
         self._began = time.monotonic()
-        self._drawn = 0.0
+        self._drawn = False
 
     def show(self, done: int, known: int, waiting: int) -> None:
         """Draw how many addresses are done of those known so far, and how many are being checked now."""
-        now = time.monotonic()
-        if not self._shown or now - self._drawn < _EVERY:
+        if not self._shown:
             return
-        self._drawn = now
-        seconds = now - self._began
+        self._drawn = True
+        seconds = time.monotonic() - self._began
         text = f" {done:,} of {known:,} addresses, {waiting:,} at once, {seconds:.1f} s"
         width = min(40, shutil.get_terminal_size().columns - len(text) - 3)
         filled = width * done // max(1, known)
