@@ -22,7 +22,7 @@ def config() -> None:
     """Make, check and explain the configuration."""
 
 
-@config.command()
+@config.command(short_help="Write an annotated file of all defaults.")
 @click.argument("path", default=FILE, type=click.Path())
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def init(path: str, force: bool) -> None:
@@ -43,7 +43,7 @@ def init(path: str, force: bool) -> None:
     click.echo(f"wrote {path}; check your changes with: greenq config check{_named(path)}")
 
 
-@config.command()
+@config.command(short_help="Find the mistakes: one line each, exit code 2.")
 @config_option()
 @click.pass_context
 def check(ctx: click.Context, config: str | None) -> None:

@@ -57,16 +57,17 @@ def load(
     mistakes = Mistakes()
     resolution = Resolution(mistakes)
     file = _file(path, environ, discover, mistakes)
-    if file is not None:
-        document = read_document(file, environ, mistakes)
-        if document is not None:
-            resolution.lay(document)
+    document = read_document(file, environ, mistakes) if file is not None else None
+    if document is not None:
+        resolution.lay(document)
     if code:
         resolution.lay(from_object(code, Place("code")))
     _lay_variables(resolution, environ, mistakes)
     _lay_options(resolution, overrides or {}, mistakes)
     settings = resolution.settings()
-    check(settings, resolution.places, resolution.failed, mistakes, names)
+    if file is None or document is not None:
+        # Without a file that was meant to be there, what conflicts might not.
+        check(settings, resolution.places, resolution.failed, mistakes, names)
     mistakes.raise_if_any()
     return Configuration(settings, None if file is None else Path(file), resolution.places)
 

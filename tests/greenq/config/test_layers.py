@@ -264,7 +264,8 @@ def test_the_real_environment_is_the_default_one(monkeypatch: pytest.MonkeyPatch
 def test_loading_imports_neither_pools_nor_brokers_nor_anything_heavy() -> None:
     program = (
         "import sys; from greenq.config import load; load(environ={})\n"
-        "heavy = {'kombu', 'gevent', 'eventlet', 'greenlet', 'pools', 'click', 'asyncio', 'ssl', 'socket'}\n"
+        "heavy = {'kombu', 'gevent', 'eventlet', 'greenlet', 'pools', 'click', 'asyncio', 'ssl', 'socket',\n"
+        "         'threading'}\n"
         "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
     run = subprocess.run(
