@@ -68,14 +68,7 @@ class Sender:
         if keep.url is None:
             return
         self.codecs.check(keep.serializer, keep.compression)
-        # `accept` is about messages: a result's own serializer needs no mention there (pickle does: `check`).
-        self._record_codecs = Codecs(
-            (*settings.accept, keep.serializer),
-            settings.serializers,
-            settings.compressions,
-            settings.tasks.max_body,
-        )
-        probe = self._record_codecs.encode({}, keep.serializer)
+        probe = self.codecs.encode({}, keep.serializer)
         self._record_type = (probe.content_type, probe.content_encoding)
 
     def override(self, overrides: Mapping[str, Any], config: str | Path | None = None) -> None:
@@ -158,7 +151,7 @@ class Sender:
         if payload.startswith(_COMPRESSED):
             head, _, payload = payload.partition(b"\n")
             compression = head[len(_COMPRESSED) :].decode("ascii", "replace")
-        record = self._record_codecs.decode(payload, *self._record_type, compression)
+        record = self.codecs.decode(payload, *self._record_type, compression)
         if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in _RECORD_KEYS):
             raise DecodeError("the stored result is not a record with a task_id and a status")
         return record

@@ -38,7 +38,11 @@ def shortrepr(value: Any, limit: int = LIMIT, depth: int = DEPTH) -> str:
                 room = -1
                 break
         if room > 0:
-            text = _own_repr(value)
+            try:
+                text = repr(value)
+            except ValueError:
+                # An int of more digits than the interpreter writes: only that one is left out below.
+                return _Writer(limit, depth).write(value)
             return text if len(text) <= limit else text[: limit - 3] + "..."
     return _Writer(limit, depth).write(value)
 
