@@ -32,8 +32,10 @@ def scratch(tmp_path: Path) -> Path:
 def test_the_demo_finds_what_was_planted_compares_and_leaves_nothing(tmp_path: Path, scratch: Path) -> None:
     ours, other = manual(tmp_path / "ours", 20), manual(tmp_path / "other", 30)
     run = subprocess.run(
-        [sys.executable, "-m", "examples.linkcheck.demo", str(ours), "--pages", str(other)]
-        + ["--latency", "0.02", "--concurrency", "50", "--sample", "5"],
+        [
+            *(sys.executable, "-m", "examples.linkcheck.demo", str(ours), "--pages", str(other)),
+            *("--latency", "0.02", "--concurrency", "50", "--sample", "5"),
+        ],
         cwd=ROOT, env=os.environ | {"TMPDIR": str(scratch)}, timeout=120, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
