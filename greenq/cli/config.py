@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from greenq.cli import loading
 from greenq.cli.ending import MISTAKE
 from greenq.cli.options import config_option, json_option
 from greenq.cli.screen import show_json, show_table
@@ -86,24 +87,16 @@ def schema() -> None:
 
     from greenq.config.json_schema import json_schema
 
-    click.echo(json.dumps(json_schema(_names()), indent=2))
+    click.echo(json.dumps(json_schema(loading.names()), indent=2))
 
 
 def _resolve(ctx: click.Context, path: str | None) -> Configuration:
     """Load, or print the mistakes alone, which editors and CI read as ``file:line: message``, and exit."""
     try:
-        return load(path, names=_names())
+        return load(path, names=loading.names())
     except ConfigError as mistakes:
         click.echo(str(mistakes), err=True)
         ctx.exit(MISTAKE)
-
-
-def _names() -> dict[str, list[str]]:
-    """The names that pools and codecs know."""
-    from greenq.codecs import compression_names, serializer_names
-    from pools.table import names
-
-    return {"pool": names(), "serializer": serializer_names(), "compression": compression_names()}
 
 
 def _named(path: str) -> str:

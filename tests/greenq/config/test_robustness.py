@@ -15,8 +15,8 @@ PIECES = (
     "worker", "tasks", "routes", "queues", "accept", "broker", "results", "log", "app", "pool", "match",
     "priority", "lease", "concurrency", ":", ": ", "\n", "\n  ", "\n - ", "- ", "[", "]", "{", "}", ", ",
     "&a ", "*a", "<<", "!!x ", "'", '"', "|\n", ">", "#", "? ", "---\n", "...", "%YAML 9.9\n", "\t", "null",
-    "~", "true", "5", "-1", "1e999", ".nan", "30s", "4K", "${X}", "${X:-", "$$", "\\", "\\x", "\\U00110000", "\u2028",
-    "x", "redis://:hunter2@h", "é",
+    "~", "true", "5", "-1", "1e999", ".nan", "30s", "4K", "${X}", "${X:-", "$$", "\\", "\\x", "\\U00110000",
+    "\u2028", "x", "redis://:hunter2@h", "é",
 )  # fmt: skip
 
 
