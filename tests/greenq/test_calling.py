@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -256,7 +257,7 @@ def test_a_bound_tasks_own_parameter_is_not_an_argument() -> None:
     app, broker = vec()
 
     @app.task(bind=True)
-    def bound(self: Any, x: int = 3, *rest: int, flag: bool = False, **more: int) -> None: ...
+    def bound(self: Any, /, x: int = 3, *rest: int, flag: bool = False, **more: int) -> None: ...
 
     bound.delay()
     bound.delay(1, 2, 3, flag=True, other=5)
@@ -350,7 +351,7 @@ def test_a_broker_that_is_away_fails_the_batch() -> None:
 
 def test_a_mistake_among_many_is_told_after_what_came_before_was_sent() -> None:
     app, broker = vec()
-    calls = iter([Call("a"), Call("b", (object(),)), Call("c")])
+    calls: Iterator[Call[Any]] = iter([Call("a"), Call("b", (object(),)), Call("c")])
     with pytest.raises(PartlySent) as caught:
         app.send_many(calls)
     assert isinstance(caught.value.failed[0][1], EncodeError)

@@ -66,7 +66,7 @@ def test_version_1_is_read_into_the_same_call(case: dict[str, Any]) -> None:
 
 
 def test_a_v1_message_names_its_task_only_inside() -> None:
-    v1, v2 = (message_of(cases(version)[0].values[0]) for version in (1, 2))  # type: ignore[arg-type]
+    v1, v2 = (message_of(cases(version)[0].values[0]) for version in (1, 2))
     assert name_of(v1) is None
     assert name_of(v2) == "vec.echo"
 
@@ -190,7 +190,8 @@ def test_bytes_that_are_no_json_are_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {}, {"task": "x"}, {"task": "x", "id": 5}, {"task": 5, "id": "1"}, {"task": "x", "id": "1", "args": 5},
+        {}, {"task": "x"}, {"task": "x", "id": 5}, {"task": 5, "id": "1"},
+        {"task": "x", "id": "1", "args": 5},
         {"task": "x", "id": "1", "kwargs": []}, {"task": "x", "id": "1", "callbacks": 5},
         {"task": "x", "id": "1", "eta": "soon"}, {"task": "x", "id": "1", "timelimit": 3}, [], "x", None,
     ],
