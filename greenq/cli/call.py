@@ -38,7 +38,7 @@ __all__ = ["call"]
 @options.app_option("Import this application: the task must be in it, and the arguments must fit it.")
 @options.config_option()
 @click.pass_context
-def call(ctx: click.Context, task: str, app: str | None, config: str | None, **given: Any) -> int:
+def call(ctx: click.Context, /, task: str, app: str | None, config: str | None, **given: Any) -> int:
     """Send one call of TASK, by name, and print its id.
 
     With -A the application is imported: its routes and the task's own options count, and a wrong name or

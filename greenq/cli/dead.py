@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from greenq.cli import options, screen
+from greenq.cli.options import Command
 from greenq.message import DeadLetter
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def dead() -> None:
     """
 
 
-def queue_option(help: str) -> Any:
+def queue_option(help: str) -> Callable[[Command], Command]:
     """--queue."""
     return click.option("-q", "--queue", metavar="NAME", shell_complete=options.complete_queue, help=help)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,16 +27,18 @@ def client(app: str | None, config: str | None) -> Iterator[GreenQ]:
         config: path of the configuration.
 
     Raises:
-        ConfigError, AppError: see `greenq.config.load` and `greenq.cli.application.load`.
+        ConfigError, AppError: see `greenq.config.load` and `greenq.loading.load_app`.
     """
     if app is None:
         from greenq.app import GreenQ
 
         owner = GreenQ("greenq", config=config)
     else:
-        from greenq.cli import application
+        from greenq.loading import load_app
 
-        owner = application.load(app, config)
+        owner = load_app(app)
+        if config is not None:
+            owner.override({}, config)
     try:
         yield owner
     finally:
@@ -66,7 +68,7 @@ def names() -> dict[str, list[str]]:
     return {"pool": table.names(), "serializer": serializer_names(), "compression": compression_names()}
 
 
-def find_task(app: GreenQ, name: str) -> Task:
+def find_task(app: GreenQ, name: str) -> Task[Any, Any]:
     """The registered task of that name.
 
     Raises:

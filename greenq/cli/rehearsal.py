@@ -62,11 +62,11 @@ def _report(pool: str, app: str | None, config: str | None) -> dict[str, Any]:
     except PoolError as error:
         return report | {"patch": str(error)}
     if app is not None:
-        from greenq.cli import application
         from greenq.errors import GreenqError
+        from greenq.loading import load_app
 
         try:
-            report["tasks"] = len(application.load(app, config).tasks)
+            report["tasks"] = len(load_app(app).tasks)
         except GreenqError as error:
             report["app"] = str(error)
     return report | {"unpatched": patching.unpatched(pool)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -83,7 +83,7 @@ def show_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> 
     help="Print the version.",
 )
 @click.pass_context
-def root(ctx: click.Context, **_options: Any) -> None:
+def root(ctx: click.Context, /) -> None:
     """A task queue and green-thread worker that speaks Celery's wire protocol."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

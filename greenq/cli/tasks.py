@@ -38,7 +38,7 @@ def tasks(app: str | None, config: str | None, as_json: bool) -> None:
         _show(task)
 
 
-def _describe(task: Task) -> dict[str, Any]:
+def _describe(task: Task[Any, Any]) -> dict[str, Any]:
     function = inspect.unwrap(task.run)
     return {
         "name": task.name,

@@ -66,9 +66,10 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
     SIGHUP: processes are replaced one by one. Each option overrides the setting of the same name in
     greenq.yaml; what the chosen pool can't honour is refused with the reason.
     """
-    from greenq.cli import application, loading
+    from greenq.cli import loading
     from greenq.config import load
     from greenq.errors import AppError
+    from greenq.loading import find
     from greenq.worker.supervisor import launch
 
     chosen = overrides(given)
@@ -76,7 +77,7 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
     settings = configuration.settings
     if settings.app is None:
         raise AppError("which application? Say -A module:attribute, or set app: in greenq.yaml")
-    application.find(settings.app)
+    find(settings.app)
     require_package(settings.worker.pool)
     launch(
         {

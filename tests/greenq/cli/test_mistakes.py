@@ -233,7 +233,7 @@ def commit(mistake: Mistake, folder: Path) -> subprocess.CompletedProcess[str]:
     for name, text in {"shop.py": APP, **mistake.files}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    return greenq(*mistake.arguments, cwd=folder, env=mistake.env, timeout=120)
+    return greenq(*mistake.arguments, cwd=folder, env=mistake.env, timeout=30)
 
 
 @pytest.fixture(scope="module")
