@@ -49,10 +49,11 @@ class Sender:
         self._results: ResultStore | None = None
         self._opened = False
         self._lock = threading.Lock()
-        self._configure(None)
+        self._configure({})
         _all.add(self)
 
-    def _configure(self, overrides: Mapping[str, Any] | None) -> None:
+    def _configure(self, overrides: Mapping[str, Any]) -> None:
+        self.overrides = overrides
         self.config: Configuration = load(self._path, code=self._code, overrides=overrides)
         settings = self.config.settings
         self.settings: Settings = settings

@@ -57,7 +57,8 @@ def test_the_remote_traceback_is_shown_as_the_cause() -> None:
     ("module", "name"),
     [
         ("os", "system"), ("builtins", "eval"), ("builtins", "print"), ("subprocess", "Popen"),
-        ("os", "environ"), ("builtins", "SystemExit"), ("builtins", "KeyboardInterrupt"), ("builtins", "object"),
+        ("os", "environ"), ("builtins", "SystemExit"), ("builtins", "KeyboardInterrupt"),
+        ("builtins", "object"),
         ("nowhere", "Error"), ("os", "path.nothing"), (None, "ValueError"), (5, "ValueError"), ("", ""),
         ("os", "__class__"), ("sys", "modules"), ("greenq.errors", "__name__"),
     ],
