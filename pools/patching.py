@@ -23,15 +23,15 @@ RESOLVERS = 50
 
 BLOCKING = {
     "select": ("select", "poll", "epoll"),
-    "socket": ("socket", "create_connection", "getaddrinfo", "gethostbyname", "socketpair"),
+    "socket": ("socket", "getaddrinfo", "gethostbyname"),
     "ssl": ("SSLContext", "SSLSocket"),
-    "subprocess": ("Popen", "run", "check_call", "check_output"),
-    "threading": ("Lock", "RLock", "Condition", "Event", "Semaphore"),
+    "subprocess": ("Popen",),
+    "threading": ("Lock", "RLock"),
     "time": ("sleep",),
 }
 """What a module must not have taken out of the standard library before that was made green.
 
-Classes built on others of the same module, such as Condition, stay themselves and become green inside.
+Others, such as `threading.Event`, look up what they are built on when they are called.
 """
 
 NEEDED = ("select", "socket", "ssl", "subprocess", "threading", "time", "os", "queue")
@@ -67,6 +67,8 @@ def patch(pool: str) -> None:
         raise PoolError(
             f"{patched} has patched this process already, so the {pool} pool cannot: use {patched}"
         )
+    if patched is None:
+        _refuse_late(chosen)
     try:
         importlib.import_module(chosen)
     except ModuleNotFoundError as error:
