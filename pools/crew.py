@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import _queue
-import ctypes
 import sys
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from pools import native
+from pools import asyncexc, native
 
 __all__ = ["Crew", "Work"]
 
@@ -54,7 +53,7 @@ class Work:
         with self._lock:
             if not self._ident:
                 return False
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._ident), ctypes.py_object(carrier))
+            asyncexc.set_pending(self._ident, carrier)
             return True
 
     def run(self) -> None:
@@ -80,7 +79,7 @@ class Work:
     def _leave(self) -> None:
         with self._lock:
             if self._ident:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._ident), None)
+                asyncexc.clear(self._ident)
                 self._ident = 0
 
 

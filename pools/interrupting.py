@@ -7,25 +7,19 @@ interrupted only when that returns.
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import sys
 import time
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
-from pools import native
+from pools import asyncexc, native
 from pools.base import Call
 
 __all__ = ["Mutex", "Place", "frame_of", "interrupt", "mutex", "run"]
 
 Mutex = AbstractContextManager[Any]
 """The interpreter's own lock: no Python code runs in its ``with``, so no exception can get in between."""
-
-
-_set_async = ctypes.pythonapi.PyThreadState_SetAsyncExc
-_set_async.argtypes = [ctypes.c_ulong, ctypes.py_object]
-_NOTHING = ctypes.py_object()
 
 
 def mutex() -> Mutex:
@@ -72,7 +66,7 @@ def run(call: Call, context: contextvars.Context, lock: Mutex) -> tuple[Any, Bas
             with lock:
                 call.place = None
                 if place.interrupted:
-                    _set_async(place.ident, _NOTHING)
+                    asyncexc.clear(place.ident)
             break
         except BaseException:
             continue  # an interrupt that came late: the call has ended
@@ -94,7 +88,7 @@ def interrupt(call: Call, exception: BaseException, lock: Mutex) -> bool:
         mine = place.ident == native.original("_thread", "get_ident")()
         if not mine:
             place.interrupted = True
-            _set_async(place.ident, ctypes.py_object(_carrier(exception)))
+            asyncexc.set_pending(place.ident, _carrier(exception))
     if mine:
         raise exception
     return True
