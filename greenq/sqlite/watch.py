@@ -20,7 +20,7 @@ __all__ = ["SLOWEST", "Inotify", "Polling", "Watch", "announce", "watch"]
 SLOWEST = 1.0
 """Seconds after which a waiter looks anyway."""
 IN_ATTRIB, IN_MOVE_SELF, IN_DELETE_SELF = 0x4, 0x800, 0x400
-FIRST_PAUSE, LAST_PAUSE, BACKOFF = 0.001, 0.02, 1.1
+FIRST_PAUSE, LAST_PAUSE, BACKOFF = 0.001, 0.05, 1.05
 """How a polling waiter's pauses grow, in seconds, while nothing happens."""
 
 
