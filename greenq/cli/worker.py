@@ -82,7 +82,7 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
     launch(
         {
             "app": settings.app,
-            "config": os.path.abspath(configuration.path) if configuration.path else None,
+            "config": os.path.abspath(config) if config else None,
             "overrides": {key: list(pair) for key, pair in chosen.items()},
             "processes": settings.worker.processes,
             "queues": list(settings.worker.queues),
