@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["CallDied", "Killed", "PoolClosed", "PoolError", "Unsupported"]
+__all__ = [
+    "CallDied",
+    "Killed",
+    "PoolClosed",
+    "PoolError",
+    "RemoteFailure",
+    "RemoteTraceback",
+    "Unsupported",
+]
 
 
 class PoolError(Exception):
@@ -30,6 +38,34 @@ class CallDied(PoolError):
 
     def __reduce__(self) -> tuple[type[CallDied], tuple[int | None]]:
         return type(self), (self.exitcode,)
+
+
+class RemoteFailure(PoolError):
+    """Stands in for an exception of another process that cannot be pickled or cannot be imported here.
+
+    Parameters:
+        kind: the exception's type, as module.name.
+        text: what it said.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        self.text = text
+        super().__init__(f"{kind}: {text}")
+
+    def __reduce__(self) -> tuple[type[RemoteFailure], tuple[str, str]]:
+        return type(self), (self.kind, self.text)
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that another process raised: its traceback there, as text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"
 
 
 class Killed(BaseException):
