@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from pools import asyncexc, native
+from pools import interrupting, native
+from pools.base import Call
 
 __all__ = ["Crew", "Work"]
 
@@ -21,66 +22,34 @@ class Work:
 
     Parameters:
         fn, args: what is called.
-        context: the context to run it in; None for the thread's own.
+        context: the context to run it in.
         done: called in that thread with the value and the error, one of which is None.
     """
 
-    __slots__ = ("_ident", "_lock", "abandoned", "args", "cancelled", "context", "done", "fn")
+    __slots__ = ("_call", "_guard", "abandoned", "cancelled", "context", "done")
 
     def __init__(
         self,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
-        context: Context | None,
+        context: Context,
         done: Callable[[Any, BaseException | None], object],
     ) -> None:
-        self.fn = fn
-        self.args = args
+        self._call = Call(fn, args, None, None)
+        self._guard = interrupting.mutex()
         self.context = context
         self.done = done
         self.cancelled = False
         """Set it so that the work is not begun any more."""
         self.abandoned = False
-        self._lock = native.Lock()
-        self._ident = 0
 
     def throw(self, exception: BaseException) -> bool:
-        """Raise `exception` in the thread at its next step in Python code; False if it does not run (now).
-
-        It arrives as an instance of a subclass that is made for it, and only in this call.
-        """
-        carrier = _carrier(exception)
-        with self._lock:
-            if not self._ident:
-                return False
-            asyncexc.set_pending(self._ident, carrier)
-            return True
+        """Raise `exception` in the thread at its next step in Python code; False if it does not run (now)."""
+        return interrupting.interrupt(self._call, exception, self._guard)
 
     def run(self) -> None:
         """Run it; for the crew's threads."""
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            try:
-                self._ident = native.original("_thread", "get_ident")()
-                run = self.context.run if self.context is not None else _call
-                value = run(self.fn, *self.args)
-            finally:
-                self._leave()
-        except BaseException as caught:
-            error = caught
-        while self._ident:  # an exception thrown from outside arrived in the middle of `_leave`
-            try:
-                self._leave()
-            except BaseException as caught:
-                error = caught
-        self.done(value, _carried(error))
-
-    def _leave(self) -> None:
-        with self._lock:
-            if self._ident:
-                asyncexc.clear(self._ident)
-                self._ident = 0
+        self.done(*interrupting.run(self._call, self.context, self._guard))
 
 
 class Crew:
@@ -164,29 +133,6 @@ class Crew:
             else:
                 self._idle += 1
             return True
-
-
-def _call(fn: Callable[..., Any], *args: Any) -> Any:
-    return fn(*args)
-
-
-def _carrier(exception: BaseException) -> type[BaseException]:
-    """Return a class whose bare instance stands for `exception`: only classes can be raised in a thread."""
-    kind = type(exception)
-
-    def init(self: BaseException) -> None:
-        self.args = exception.args
-        vars(self).update(vars(exception))
-
-    names = {"__init__": init, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    return type(kind.__name__, (kind,), names | {"__pools_carries__": exception})
-
-
-def _carried(error: BaseException | None) -> BaseException | None:
-    exception = getattr(error, "__pools_carries__", None)
-    if error is None or not isinstance(exception, BaseException):
-        return error
-    return exception.with_traceback(error.__traceback__)
 
 
 def _drop_hub() -> None:

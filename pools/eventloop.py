@@ -10,6 +10,7 @@ import _thread
 import asyncio.mixins
 import concurrent.futures
 import contextlib
+import contextvars
 import functools
 import os
 import sys
@@ -81,7 +82,7 @@ class EventLoop(Base):
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
                 self.call_soon_threadsafe(_settle, future, value, error)
 
-        work = Work(func, args, context, done)
+        work = Work(func, args, context or contextvars.Context(), done)
         future.add_done_callback(functools.partial(_cancel_work, work))
         crew.submit(work)
         return future, work

@@ -342,7 +342,7 @@ def _outcome(kind: int, payload: bytes) -> tuple[Any, BaseException | None]:
 def _refuse_unfit() -> None:
     if frames.importing_main:
         raise PoolError(
-            "a child of a prefork pool runs the program's main file to find its functions, and this one makes "
+            "a child of a prefork pool runs the program's main file to find its functions; this one makes "
             'another pool then: make it only under `if __name__ == "__main__":`'
         )
     if native.original("_thread", "start_new_thread") is not threading._start_new_thread:  # type: ignore[attr-defined]
