@@ -149,7 +149,7 @@ class Supervisor:
             patience = self._spec["shutdown_timeout"] if self._stop_signal is None else 0.0
             self._stop_signal = signum
             self._kill_at = time.monotonic() + patience + GRACE
-            self._send(signal.SIGTERM if signum == signal.SIGINT else signum)
+            self._send(signal.SIGTERM)
         elif signum == signal.SIGHUP and not self._replacing:
             say("replacing the workers one by one")
             self._replacing = [child for child in self._children if child.pid]
@@ -191,7 +191,9 @@ class Supervisor:
         pid, child.pid = child.pid, 0
         lived = time.monotonic() - child.started
         if self._stop_signal is not None:
-            self._exitcode = self._exitcode or (code if code > 0 else int(code < 0))
+            # One that had not come as far as its own handlers ends by the signal itself, holding nothing.
+            if code != -signal.SIGTERM:
+                self._exitcode = self._exitcode or (code if code > 0 else int(code < 0))
             return
         if self._replacing and self._replacing[0] is child:
             self._replacing.pop(0)
