@@ -25,6 +25,8 @@ log = logging.getLogger("greenq.consumer")
 FETCH_WAIT = 5.0
 """Seconds that one fetch waits for messages; only how often the idle loop turns."""
 SLOT_WAIT = 1.0
+IDLE_LOOK = 0.05
+"""Seconds that one fetch waits while somebody wants to know soon that nothing is left (`on_idle`)."""
 AWAY_FIRST, AWAY_MOST = 0.1, 5.0
 """Seconds between attempts while the broker is away: doubled each time, up to the most."""
 
@@ -112,7 +114,8 @@ class Consumer:
             if self._settler.congested:
                 self._stopping.wait(AWAY_FIRST)
             elif not self._stopping.is_set():
-                self._fetch(room, FETCH_WAIT if free else SLOT_WAIT)
+                wait = FETCH_WAIT if self.on_idle is None else IDLE_LOOK
+                self._fetch(room, wait if free else min(wait, SLOT_WAIT))
         count = min(free, len(self._reserved))
         if count:
             self._start([self._reserved.popleft() for _ in range(count)])
