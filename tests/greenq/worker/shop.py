@@ -174,3 +174,14 @@ def look():
 
 
 variables = {}
+
+
+@app.task
+def frames():
+    """The modules of the frames between the pool and a task's function, innermost first."""
+    frame = sys._getframe(1)
+    above = []
+    while frame is not None and not frame.f_globals["__name__"].startswith("pools."):
+        above.append(frame.f_globals["__name__"])
+        frame = frame.f_back
+    return above

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenq import GreenqError
+from greenq import Call, GreenqError
 from greenq.errors import RemoteError, SoftTimeLimitExceeded, TimeLimitExceeded
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
@@ -103,3 +103,28 @@ def test_a_pool_that_cannot_keep_a_hard_limit_refuses_it_with_the_reason(shop: S
     assert "time_limit" in worker.output
     assert pool in worker.output
     assert "Traceback" not in worker.output
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet", "threads"])
+def test_a_reused_thread_leaks_nothing_into_the_next_task(shop: Shop, pool: str) -> None:
+    shop.worker("-P", pool, "-c", "1", env={"SHOP_NO_LIMITS": "1"})
+    shop.send("plant").get(timeout=PATIENCE)
+    for _ in range(5):
+        assert shop.send("look").get(timeout=PATIENCE) == [None, None]
+
+
+def test_at_most_three_of_our_frames_are_above_the_users_function(shop: Shop, pool: str) -> None:
+    shop.worker(*POOLS[pool], env={"SHOP_NO_LIMITS": "1"} if pool in NO_LIMITS else {})
+    above = shop.send("frames").get(timeout=PATIENCE)
+    assert len([module for module in above if module.split(".")[0] == "greenq"]) <= 3, above
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_thousand_naps_of_a_second_take_little_more_than_one(shop: Shop, pool: str) -> None:
+    shop.app.send_many(Call("shop.nap", (1, shop.ledger, str(n))) for n in range(1000))
+    shop.worker("-P", pool, "-c", "1000", "--burst", ready=False).wait()
+    most = running = 0
+    for line in shop.lines():
+        running += 1 if line.startswith("start") else -1
+        most = max(most, running)
+    assert (most, running) == (1000, 0)
