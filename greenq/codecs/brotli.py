@@ -42,5 +42,9 @@ class BrotliCompressor(Compressor):
             yield stream.process(piece, output_buffer_limit=OUTPUT)
             while not stream.can_accept_more_data():
                 yield stream.process(b"", output_buffer_limit=OUTPUT)
-        if not stream.is_finished():
-            raise cut_off(self.name)
+        while not stream.is_finished():
+            # All is read, yet up to a window of output may wait inside.
+            last = stream.process(b"", output_buffer_limit=OUTPUT)
+            if not last:
+                raise cut_off(self.name)
+            yield last

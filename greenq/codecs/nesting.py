@@ -10,9 +10,9 @@ __all__ = ["CONTAINER", "MAX_DEPTH", "check_depth", "too_deep", "too_many"]
 
 MAX_DEPTH = 500
 """Levels. A definite bound, as the interpreter's own differs by version and by how deep the caller is."""
-CONTAINER = 64
-"""The least number of bytes that an empty list or dict takes: two in the body become 64 in memory, so
-a body may hold ``max_size / 64`` of them."""
+CONTAINER = 96
+"""About how many bytes an empty list or dict takes: one or two in the body become so many in memory, so
+a body may hold ``max_size / 96`` of them."""
 
 
 def check_depth(value: Any, name: str) -> None:

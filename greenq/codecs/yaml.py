@@ -15,12 +15,17 @@ from greenq.errors import BodyTooLarge, DecodeError, EncodeError
 
 __all__ = ["YamlCodec"]
 
-NODE = 256
-"""About how many bytes a value takes while it is read; a body may hold ``max_size / 256``."""
+NODE = 512
+"""About how many bytes a value takes while it is read; a body may hold ``max_size / 512``."""
 MAX_LEVELS = 150
 """Reading recurses about five calls a level, so that it is fewer than for other serializers."""
 MAX_DIGITS = 4300
 """As the interpreter's own bound for decimal numbers; YAML's numbers to the base 60 are not under it."""
+OF_NUMBERS = "0123456789+-._:eE"
+
+
+def _too_many_digits() -> DecodeError:
+    return DecodeError(f"the yaml body holds a number of more than {MAX_DIGITS} digits")
 
 
 class _Bounds(Composer):
@@ -55,6 +60,14 @@ class _Bounds(Composer):
         self._deepest = max(self._deepest, deepest)
         self._level -= 1
         return node
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """Take long plain texts for texts: the expressions that tell numbers need 40 bytes for each byte."""
+        if kind is ScalarNode and len(value) > MAX_DIGITS and implicit[0]:
+            if not value.strip(OF_NUMBERS):
+                raise _too_many_digits()
+            return "tag:yaml.org,2002:str"
+        return super().resolve(kind, value, implicit)  # type: ignore[misc]
 
     def _add_alias(self, anchor: Any) -> None:
         if anchor in self._weights:
@@ -96,7 +109,7 @@ else:
 def _short(constructor: Any) -> Any:
     def construct(loader: _Loader, node: ScalarNode) -> Any:
         if len(node.value) > MAX_DIGITS:
-            raise DecodeError(f"the yaml body holds a number of more than {MAX_DIGITS} digits")
+            raise _too_many_digits()
         return constructor(loader, node)
 
     return construct

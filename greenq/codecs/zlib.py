@@ -39,7 +39,7 @@ class ZlibCompressor(Compressor):
             if stream.eof:
                 raise trailing(self.name)
             rest: bytes | memoryview = piece
-            while rest:
+            while rest and not stream.eof:  # at the end, what goes on stays in unconsumed_tail
                 yield stream.decompress(rest, OUTPUT)
                 rest = stream.unconsumed_tail
         while not stream.eof:

@@ -37,7 +37,7 @@ class ZstdCompressor(Compressor):
         """Undo `compress`; see `Compressor`."""
         try:
             size = zstandard.get_frame_parameters(data).content_size
-            if size == zstandard.CONTENTSIZE_UNKNOWN:
+            if size in (0, zstandard.CONTENTSIZE_UNKNOWN):  # of size 0, the other call reads no further
                 return collect(self._chunks(data), max_size, self.name)
             if size > max_size:
                 raise too_large(self.name, max_size)
