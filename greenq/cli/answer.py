@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,20 +66,30 @@ def wait_for(app: GreenQ, task_id: str, timeout: float | None) -> Result | None:
 
 
 def complain(result: Result) -> None:
-    """Say on standard error that the task failed, why, and where."""
+    """Say on standard error where the task failed, and why."""
     for text in (result.traceback or "").rstrip().splitlines()[-TRACE_LINES - 1 : -1]:
         click.secho(f"  {text}", err=True, dim=True)
-    click.secho(f"{result.state} {_reason(result)}", fg="red", err=True)
+    click.secho(_reason(result), fg="red", err=True)
 
 
 def _reason(result: Result) -> str:
     """The remote exception in one line."""
     if not isinstance(result.value, dict) or "exc_type" not in result.value:
-        return "" if result.value is None else str(result.value)
+        return result.state if result.value is None else f"{result.state}: {result.value}"
     message = result.value.get("exc_message", "")
     if isinstance(message, (list, tuple)):
         message = ", ".join(str(part) for part in message)
     return f"{result.value['exc_type']}: {message}" if message else str(result.value["exc_type"])
+
+
+def _when(date_done: str) -> str:
+    """A stored date (ISO 8601; UTC if it names no zone, as Celery's) in local time."""
+    try:
+        moment = datetime.fromisoformat(date_done)
+    except ValueError:
+        return date_done
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return f"{screen.when(seconds)} ({screen.ago(seconds)})"
 
 
 def record(result: Result) -> dict[str, Any]:
@@ -98,7 +109,7 @@ def show(result: Result) -> None:
     """Print a result for people; a failure's reason and traceback follow on standard error."""
     colour = "green" if result.state == SUCCESS else "red" if result.state in READY_STATES else "yellow"
     click.echo(f"{click.style(result.state, fg=colour, bold=True)}  {result.id}", err=True, nl=False)
-    click.secho(f"  {result.date_done} UTC" if result.date_done else "", err=True, dim=True)
+    click.secho(f"  {_when(result.date_done)}" if result.date_done else "", err=True, dim=True)
     if result.state == SUCCESS:
         screen.show_json(result.value)
     elif result.state in READY_STATES:

@@ -59,11 +59,12 @@ def list_dead(queue: str | None, limit: int, as_json: bool, app: str | None, con
         [letter.key, screen.ago(letter.died), letter.queue, _header(letter, "task"), _one_line(letter.reason)]
         for letter in letters
     ]
-    used = sum(max(len(row[column]) for row in rows) + 2 for column in range(4))
+    header = ["key", "died", "queue", "task", "reason"]
+    used = sum(max(len(row[column]) for row in [header, *rows]) + 2 for column in range(4))
     room = max(30, shutil.get_terminal_size((10_000, 24)).columns - used)
     for row in rows:
         row[4] = row[4] if len(row[4]) <= room else f"{row[4][: room - 1]}…"
-    screen.show_table(["key", "died", "queue", "task", "reason"], rows)
+    screen.show_table(header, rows)
     if len(letters) == limit:
         click.secho(f"the newest {limit}; --limit shows more", err=True, dim=True)
 
@@ -143,16 +144,16 @@ def purge(queue: str | None, yes: bool, app: str | None, config: str | None) -> 
     from greenq.cli import loading
 
     with loading.client(app, config) as owner:
-        count = sum(depth.dead for name, depth in owner.broker.depth().items() if queue in (None, name))
+        number = sum(depth.dead for name, depth in owner.broker.depth().items() if queue in (None, name))
         of = f" of {queue}" if queue else ""
-        if not count:
+        if not number:
             click.echo(f"no dead letters{of}", err=True)
             return
-        if not screen.ask(f"Drop {count:,} dead letters{of} for ever", yes):
+        if not screen.ask(f"Drop {screen.count(number, 'dead letter')}{of} for ever", yes):
             click.echo("nothing was dropped", err=True)
             return
         dropped = owner.broker.bury(queue)
-    click.echo(f"dropped {dropped:,} dead letters{of}")
+    click.echo(f"dropped {screen.count(dropped, 'dead letter')}{of}")
 
 
 def _find(broker: Broker, key: str) -> DeadLetter:

@@ -10,6 +10,7 @@ import click
 
 from greenq.cli import options, screen
 from greenq.cli.ending import FAILED
+from greenq.errors import GreenqError
 
 if TYPE_CHECKING:
     from greenq.cli.finding import Finding
@@ -29,13 +30,15 @@ def doctor(app: str | None, config: str | None, as_json: bool) -> int:
     Each line is ok, warn or fail; what needs attention says what to do. Exits with 1 if something fails.
     """
     found: list[Finding] = []
+    above = ""
     with screen.status() as line:
         line.say("checking")
         for finding in examine(app, config):
             found.append(finding)
             if not as_json:
                 line.clear()
-                _show(finding)
+                _show(finding, above)
+                above = finding.subject
                 line.say("checking")
     if as_json:
         screen.show_json([dataclasses.asdict(finding) for finding in found])
@@ -46,7 +49,8 @@ def doctor(app: str | None, config: str | None, as_json: bool) -> int:
 
 def examine(app: str | None, config: str | None) -> Iterator[Finding]:
     """Every check, in the order in which one depends on another."""
-    from greenq.cli import machine, services
+    from greenq.cli import loading, machine, services
+    from greenq.cli.finding import fail
 
     configuration, findings = services.configuration(config, app)
     settings = configuration.settings if configuration else None
@@ -55,14 +59,24 @@ def examine(app: str | None, config: str | None) -> Iterator[Finding]:
     yield from findings
     if configuration is None or settings is None:
         return
-    yield from services.app_and_pool(configuration)
-    yield from services.broker_and_store(config)
-    yield from machine.open_files(settings)
-    yield from machine.disk(settings)
-    yield from machine.clock(settings)
+    importable = yield from services.app_and_pool(configuration)
+    try:
+        # Its code may have settings too, and they are what its worker would use.
+        with loading.client(importable, config) as owner:
+            yield from services.broker(owner)
+            yield from services.store(owner)
+            yield from machine.open_files(owner.settings)
+            yield from machine.disk(owner.settings)
+            yield from machine.clock(owner.settings)
+    except GreenqError as error:
+        yield fail("config", str(error), "greenq worker would refuse to start like this")
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: Finding, above: str) -> None:
+    """Print a finding; what adds to the one above, and is well too, is only a remark."""
+    if finding.level == "ok" and finding.subject == above:
+        click.secho(f"{'':<16}{finding.text}", dim=True)
+        return
     level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level], bold=finding.level != "ok")
     click.echo(f"{level}  {finding.subject:<8}  {finding.text}")
     if finding.advice:

@@ -81,8 +81,8 @@ def purge(ctx: click.Context, names: tuple[str, ...], yes: bool, app: str | None
         if not waiting:
             click.echo(f"nothing waits in {screen.words(chosen)}", err=True)
             return
-        if not screen.ask(f"Drop {waiting:,} messages from {screen.words(chosen)}", yes):
+        if not screen.ask(f"Drop {screen.count(waiting, 'message')} from {screen.words(chosen)}", yes):
             click.echo("nothing was dropped", err=True)
             return
         dropped = sum(owner.broker.purge(name) for name in screen.progress(chosen, "purging"))
-    click.echo(f"dropped {dropped:,} messages from {screen.words(chosen)}")
+    click.echo(f"dropped {screen.count(dropped, 'message')} from {screen.words(chosen)}")

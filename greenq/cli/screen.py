@@ -11,7 +11,18 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["ago", "ask", "progress", "show_json", "show_table", "status", "when"]
+__all__ = [
+    "Status",
+    "ago",
+    "ask",
+    "count",
+    "progress",
+    "show_json",
+    "show_table",
+    "status",
+    "when",
+    "words",
+]
 
 Item = TypeVar("Item")
 
@@ -120,6 +131,11 @@ def ago(moment: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit} ago"
     return f"{seconds:.0f} s ago"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 message``, ``2,000 messages``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def words(items: Iterable[str]) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 from greenq.brokers.base import Guarantees
 from greenq.cli import loading
 from greenq.cli.finding import Finding, fail, ok, warn
 from greenq.cli.rehearsal import rehearse
+from greenq.cli.screen import count
 from greenq.config import Configuration, load
 from greenq.config.masking import mask
 from greenq.errors import ConfigError, GreenqError
 from pools.errors import PoolError
 
-__all__ = ["app_and_pool", "broker_and_store", "configuration"]
+if TYPE_CHECKING:
+    from greenq.app import GreenQ
+
+__all__ = ["app_and_pool", "broker", "configuration", "store"]
 
 
 def configuration(path: str | None, app: str | None) -> tuple[Configuration | None, list[Finding]]:
@@ -33,8 +38,12 @@ def configuration(path: str | None, app: str | None) -> tuple[Configuration | No
     return found, [ok("config", f"{text}{f', and {loading.some(variables)}' if variables else ''}")]
 
 
-def app_and_pool(found: Configuration) -> Iterator[Finding]:
-    """Whether the pool can be had, what patching does for it, and whether the application can be imported."""
+def app_and_pool(found: Configuration) -> Generator[Finding, None, str | None]:
+    """Whether the pool can be had, what patching does for it, and whether the application can be imported.
+
+    Returns:
+        The application's name, if its import succeeds.
+    """
     settings = found.settings
     pool = settings.worker.pool
     from greenq.cli.worker import require_package
@@ -43,8 +52,8 @@ def app_and_pool(found: Configuration) -> Iterator[Finding]:
         require_package(pool)
     except (ConfigError, PoolError) as error:
         yield fail("pool", str(error), "install the package, or change worker.pool")
-        return
-    report = rehearse(pool, settings.app, str(found.path) if found.path else None)
+        return None
+    report = rehearse(pool, settings.app)
     if report["patch"]:
         yield fail("pool", f"{pool}: {report['patch']}", "greenq worker would refuse to start like this")
     elif report["unpatched"]:
@@ -60,6 +69,8 @@ def app_and_pool(found: Configuration) -> Iterator[Finding]:
         )
     else:
         yield ok("pool", f"{pool}: nothing is patched")
+    if report["resolver"]:
+        yield ok("pool", report["resolver"])
     if report["app"]:
         yield fail("app", f"{settings.app}: {report['app']}", "greenq worker would refuse to start like this")
     elif settings.app is None:
@@ -71,43 +82,46 @@ def app_and_pool(found: Configuration) -> Iterator[Finding]:
             "decorate functions with @app.task, and import their modules",
         )
     else:
-        yield ok("app", f"{settings.app} has {report['tasks']} tasks")
+        yield ok("app", f"{settings.app} has {count(report['tasks'], 'task')}")
+    return None if report["app"] or report["patch"] else settings.app
 
 
-def broker_and_store(path: str | None) -> Iterator[Finding]:
-    """Whether both answer, and what they promise."""
-    with loading.client(None, path) as owner:
-        settings = owner.settings
-        try:
-            began = time.monotonic()
-            depths = owner.broker.depth()
-            took = time.monotonic() - began
-        except GreenqError as error:
-            yield fail("broker", f"{mask(settings.broker.url)}: {error}", "start it, or correct broker.url")
-        else:
-            yield ok("broker", f"{mask(settings.broker.url)} answered in {took * 1000:.1f} ms")
-            yield from _promises(owner.broker.guarantees)
-            if dead := sum(depth.dead for depth in depths.values()):
-                yield warn(
-                    "dead",
-                    f"{dead:,} messages were given up",
-                    "greenq dead list shows why; replay or purge them",
-                )
-        if settings.results.url is None:
-            yield ok("results", "none are kept (results.url is null)")
-            return
-        try:
-            store = owner.results
-            began = time.monotonic()
-            if store is not None:
-                store.get(["greenq-doctor"], settings.results.timeout)
-            took = time.monotonic() - began
-        except GreenqError as error:
-            yield fail(
-                "results", f"{mask(settings.results.url)}: {error}", "start it, or correct results.url"
-            )
-        else:
-            yield ok("results", f"{mask(settings.results.url)} answered in {took * 1000:.1f} ms")
+def broker(owner: GreenQ) -> Iterator[Finding]:
+    """Whether the broker answers, and what it promises."""
+    address = mask(owner.settings.broker.url)
+    try:
+        began = time.monotonic()
+        depths = owner.broker.depth()
+        took = time.monotonic() - began
+    except GreenqError as error:
+        yield fail("broker", f"{address}: {error}", "start it, or correct broker.url")
+        return
+    yield ok("broker", f"{address} answered in {took * 1000:.1f} ms")
+    yield from _promises(owner.broker.guarantees)
+    if dead := sum(depth.dead for depth in depths.values()):
+        yield warn(
+            "dead",
+            f"{count(dead, 'message')} given up",
+            "greenq dead list shows why; replay or purge them",
+        )
+
+
+def store(owner: GreenQ) -> Iterator[Finding]:
+    """Whether the result store answers."""
+    settings = owner.settings.results
+    if settings.url is None:
+        yield ok("results", "none are kept (results.url is null)")
+        return
+    address = mask(settings.url)
+    try:
+        began = time.monotonic()
+        if owner.results is not None:
+            owner.results.get(["greenq-doctor"], settings.timeout)
+        took = time.monotonic() - began
+    except GreenqError as error:
+        yield fail("results", f"{address}: {error}", "start it, or correct results.url")
+    else:
+        yield ok("results", f"{address} answered in {took * 1000:.1f} ms")
 
 
 def _promises(guarantees: Guarantees) -> Iterator[Finding]:
