@@ -73,10 +73,13 @@ class Reader:
         if command.startswith("greenq worker") and "--burst" not in command:
             self._start(command)
             return
-        run = subprocess.run(
-            command, shell=True, cwd=self.directory, env=self._environment(), timeout=_COMMAND_TIME,
-            capture_output=True, text=True,
-        )  # fmt: skip
+        try:
+            run = subprocess.run(
+                command, shell=True, cwd=self.directory, env=self._environment(), timeout=_COMMAND_TIME,
+                stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"$ {command}\ndid not end{self._logs()}") from error
         assert run.returncode == 0, f"$ {command}\n{run.stdout}{run.stderr}{self._logs()}"
         pattern = "".join(".*" if line == "..." else re.escape(line) + "\n" for line in output.splitlines())
         assert re.fullmatch(pattern, run.stdout, re.DOTALL), f"$ {command}\n{run.stdout}\nand not\n{output}"

@@ -95,16 +95,16 @@ def crawl(
         _send(ledger, scope, rules, waiting)
         if not waiting.by_id:
             return
+        if time.monotonic() - told >= _TELL_EVERY:
+            alive()
+            each(*ledger.progress(), len(waiting.by_id))
+            told = time.monotonic()
         ended = _collect(waiting)
         if ended:
             ledger.record(ended)
             last = time.monotonic()
         elif time.monotonic() - last > patience:
             raise Stalled
-        if time.monotonic() - told >= _TELL_EVERY:
-            alive()
-            each(*ledger.progress(), len(waiting.by_id))
-            told = time.monotonic()
 
 
 def _send(ledger: Ledger, scope: str, rules: Rules, waiting: _Waiting) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -90,13 +91,18 @@ def _demonstrate(url: str, options: argparse.Namespace) -> int:
         report = check.run(Rules(at_once=4000), progress.show)
         progress.clear()
         sample = check.ledger.sample(options.sample)
+    counts = json.loads(fetch.fetch(f"{url}-/counts", 10).body)
     print(f"\n{report.relative_to(url).text()}\n", flush=True)
-    _compare(report, sample)
+    _compare(report, sample, counts["most_connections"])
     return _judge(report.relative_to(url).dead)
 
 
-def _compare(report: Report, sample: list[str]) -> None:
-    """Check a sample with the same code in a plain loop, and say what all would have taken so."""
+def _compare(report: Report, sample: list[str], most_at_once: int) -> None:
+    """Check a sample with the same code in a plain loop, and say what all would have taken so.
+
+    Parameters:
+        most_at_once: how many connections the server had at once while greenq checked.
+    """
     began = time.monotonic()
     for number, url in enumerate(sample, 1):
         if sys.stderr.isatty():
@@ -111,8 +117,8 @@ def _compare(report: Report, sample: list[str]) -> None:
     print(
         f"One at a time: {each * 1000:.0f} ms each, measured on {len(sample)} of them; "
         f"all {report.totals.tries:,} would take {alone:.0f} s.\n"
-        f"greenq took {report.seconds:.1f} s, the worker's start included: "
-        f"{alone / report.seconds:.0f} times as fast."
+        f"greenq, with up to {most_at_once:,} requests at once, took {report.seconds:.1f} s, "
+        f"the worker's start included: {alone / report.seconds:.0f} times as fast."
     )
 
 

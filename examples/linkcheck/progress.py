@@ -24,12 +24,12 @@ class Progress:
         self._drawn = False
 
     def show(self, done: int, known: int, waiting: int) -> None:
-        """Draw how many addresses are done of those known so far, and how many are being checked now."""
+        """Draw how many addresses are done of those known so far, and how many of them are in flight."""
         if not self._shown:
             return
         self._drawn = True
         seconds = time.monotonic() - self._began
-        text = f" {done:,} of {known:,} addresses, {waiting:,} at once, {seconds:.1f} s"
+        text = f" {done:,} of {known:,} addresses, {waiting:,} in flight, {seconds:.1f} s"
         width = min(40, shutil.get_terminal_size().columns - len(text) - 3)
         filled = width * done // max(1, known)
         bar = f"[{'#' * filled}{'.' * (width - filled)}]" if width >= 10 else ""
