@@ -183,7 +183,7 @@ class Table(Generic[C]):
             raise ConfigError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
 
     def _instance(self, cls: Any, where: str) -> C:
-        contract = f"{self._contract.__module__}.{self._contract.__name__}"
+        contract = f"greenq.codecs.{self._contract.__name__}"
         if not (isinstance(cls, type) and issubclass(cls, self._contract)):
             raise ConfigError(f"{where} is not a subclass of {contract}")
         if left := sorted(getattr(cls, "__abstractmethods__", ())):
