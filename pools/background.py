@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextvars
 import os
 from collections.abc import Coroutine
@@ -40,7 +39,8 @@ class _Run:
         if task.cancelled():
             self._error = asyncio.CancelledError()
         else:
-            self._error = self._driver.fatal or task.exception()
+            error = self._driver.fatal or task.exception()
+            self._error = error and self._driver.unwrap(error)
             self._value = None if self._error else task.result()
         self.ended.set()
 
@@ -86,7 +86,6 @@ def run_in_background(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 _lock = native.Lock()
 _current: LoopThread | None = None
-_left_behind: list[LoopThread | None] = []
 
 
 def _loop_thread() -> LoopThread:
@@ -95,20 +94,13 @@ def _loop_thread() -> LoopThread:
         with _lock:
             if _current is None:
                 _current = LoopThread("coroutines")
-                atexit.register(_stop_at_exit, _current)
     return _current
 
 
-def _stop_at_exit(loop_thread: LoopThread) -> None:
-    if loop_thread is _current:
-        loop_thread.stop(CLEANUP)
-
-
 def _after_fork() -> None:
-    """Forget the parent's loop: its thread is not here, and closing it would disturb the parent."""
+    """Forget the parent's loop: its thread is not here."""
     global _current, _lock
     _lock = native.Lock()
-    _left_behind.append(_current)
     _current = None
 
 

@@ -6,6 +6,7 @@ import _queue
 import sys
 from collections.abc import Callable
 from contextvars import Context
+from types import FrameType
 from typing import Any
 
 from pools import interrupting, native
@@ -46,6 +47,10 @@ class Work:
     def throw(self, exception: BaseException) -> bool:
         """Raise `exception` in the thread at its next step in Python code; False if it does not run (now)."""
         return interrupting.interrupt(self._call, exception, self._guard)
+
+    def frame(self) -> FrameType | None:
+        """The innermost frame of the running code."""
+        return interrupting.frame_of(self._call)
 
     def run(self) -> None:
         """Run it; for the crew's threads."""
@@ -137,8 +142,8 @@ class Crew:
 
 def _drop_hub() -> None:
     """Free what green code that ran here has left: the hub that gevent made for this thread."""
-    gevent_hub = sys.modules.get("gevent.hub")
-    if gevent_hub is not None:
-        hub = gevent_hub.get_hub_if_exists()
+    local = sys.modules.get("gevent._hub_local")
+    if local is not None:
+        hub = local.get_hub_if_exists()
         if hub is not None:
             hub.destroy()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import contextvars
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -29,6 +31,8 @@ class Interruptible(Coroutine[Any, Any, Any]):
         self._coroutine = coroutine
         self._pending: deque[BaseException] = deque()
         self._task: asyncio.Task[Any] | None = None
+        self._raised: list[BaseException] = []
+        self._begun = False
         self.fatal: BaseException | None = None
         """SystemExit or KeyboardInterrupt that ended it: in a task they would end the loop as well."""
 
@@ -44,13 +48,29 @@ class Interruptible(Coroutine[Any, Any, Any]):
             self._pending.append(exception)
             self._task.cancel()
 
+    def unwrap(self, error: BaseException) -> BaseException:
+        """Return the interrupt that `error` is, also if a task group has wrapped it in an exception group."""
+        if isinstance(error, BaseExceptionGroup) and self._raised:
+            _, others = error.split(lambda inner: inner in self._raised)
+            if others is None:
+                return self._raised[-1].with_traceback(error.__traceback__)
+        return error
+
     def send(self, value: Any) -> Any:
-        if self._pending:  # what it waited for swallowed the cancellation
+        if self._pending and self._begun:  # what it waited for swallowed the cancellation
             return self._step(self._coroutine.throw, self._take())
+        self._begun = True
         return self._step(self._coroutine.send, value)
 
     def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
         error = value if value is not None else kind
+        assert self._task is not None
+        if not self._begun:  # let it get to where it first waits, so that it can handle what is raised there
+            if not self._pending:
+                self._pending.append(error)
+            self._begun = True
+            self._task.get_loop().call_soon(self._task.cancel)
+            return self._step(self._coroutine.send, None)
         if self._pending and isinstance(error, asyncio.CancelledError):
             error = self._take()
         return self._step(self._coroutine.throw, error)
@@ -64,7 +84,9 @@ class Interruptible(Coroutine[Any, Any, Any]):
     def _take(self) -> BaseException:
         assert self._task is not None
         exception = self._pending.popleft()
-        self._task.uncancel()
+        self._raised.append(exception)
+        if not isinstance(exception, asyncio.CancelledError):
+            self._task.uncancel()
         if self._pending:
             self._task.get_loop().call_soon(self._task.cancel)
         return exception
@@ -88,6 +110,7 @@ class LoopThread:
         self._stopping = False
         self.loop = new_event_loop()
         self.thread = native.start(self._run, name)
+        _running.add(self)
 
     def call(self, fn: Callable[..., object], *args: Any) -> None:
         """Have `fn` called in the loop soon; from any native thread.
@@ -107,6 +130,7 @@ class LoopThread:
     def stop(self, timeout: float) -> bool:
         """Cancel what runs, let it clean up, and end the thread; True if it ended in `timeout` seconds."""
         self._stopping = True
+        _running.discard(self)
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
         return self.thread.join(timeout)
@@ -118,6 +142,26 @@ class LoopThread:
         with contextlib.suppress(SystemExit, KeyboardInterrupt):
             self.loop.run_until_complete(_clean_up(self.loop))
         self.loop.close()
+
+
+_running: set[LoopThread] = set()
+
+
+def _stop_all() -> None:
+    """Cancel what is left before the interpreter takes the loops apart under it."""
+    for loop_thread in list(_running):
+        loop_thread.stop(CLEANUP)
+
+
+def _after_fork() -> None:
+    """Leave the parent's loops alone: their threads are not here, and closing one would disturb it."""
+    _left_behind.extend(_running)
+    _running.clear()
+
+
+_left_behind: list[LoopThread] = []
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 async def _clean_up(loop: EventLoop) -> None:
