@@ -16,9 +16,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 __all__ = ["Page", "read", "text_of"]
 
 _ATTRIBUTES = r"""((?:[^>"']*(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z)))*[^>"']*)(?:>|\Z)"""
+_RAW = "script|style|textarea|title"
+"""Elements whose content is no HTML."""
+_NOTHING = rf"""(?:[^<]++|</[^>]*+>|<(?!{_RAW})[a-z][a-z0-9]*+(?:\s++class="[^"]*+")?+>)*+"""
+"""Text, end tags, and tags with no attribute but ``class``: four tags of five, passed over in one step."""
 _TAG = re.compile(
-    rf"""<!--.*?(?:-->|\Z)|<(script|style|textarea|title)\b{_ATTRIBUTES}.*?(?:</\1\s*>|\Z)"""
-    rf"""|<([a-z][^\s/>]*){_ATTRIBUTES}""",
+    rf"""{_NOTHING}(?:<!--.*?(?:-->|\Z)|<({_RAW})\b{_ATTRIBUTES}.*?(?:</\1\s*>|\Z)"""
+    rf"""|<([a-z][^\s/>]*){_ATTRIBUTES}|<|\Z)""",
     re.DOTALL | re.IGNORECASE,
 )
 _ATTRIBUTE = re.compile(r"""([^\s"'<>/=]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=<>`]+))""")
@@ -103,17 +107,18 @@ def _tags(text: str) -> Iterator[tuple[str, dict[str, str]]]:
     for match in _TAG.finditer(text):
         raw, raw_attributes, plain, plain_attributes = match.groups()
         tag = (raw or plain or "").lower()
-        inside = raw_attributes or plain_attributes or ""
+        inside = raw_attributes or plain_attributes
+        if not inside:
+            continue
         if tag not in _LINKS and tag != "base" and "id" not in inside.lower():
             continue
-        yield (
-            tag,
-            {
-                name.lower(): html.unescape(double or single or bare)
-                for name, double, single, bare in reversed(_ATTRIBUTE.findall(inside))
-                if name.lower() in _READ
-            },
-        )
+        attributes: dict[str, str] = {}
+        for name, double, single, bare in _ATTRIBUTE.findall(inside):
+            name = name if name in _READ else name.lower()
+            if name in _READ and name not in attributes:
+                value = double or single or bare
+                attributes[name] = html.unescape(value) if "&" in value else value
+        yield tag, attributes
 
 
 def _references(tag: str, attributes: dict[str, str]) -> Iterator[str]:

@@ -80,6 +80,20 @@ def test_anchors_are_ids_and_names() -> None:
     assert page.anchors == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<p class="x" id=y>',
+        "<p class='x' id=y>",
+        '<p class="a>b" id=y>',
+        "<i>x</i><!d><P ID = 'y' >",
+        "a < b <p id=y",
+    ],
+)
+def test_an_anchor_is_found_whatever_surrounds_it(html: str) -> None:
+    assert pages.read(html, URL).anchors == ["y"]
+
+
 def test_a_host_without_a_path_is_its_root() -> None:
     assert links('<a href="http://other">') == {"http://other/": [""]}
 
@@ -88,7 +102,24 @@ def test_an_address_that_makes_no_sense_is_kept_to_be_reported() -> None:
     assert links('<a href="http://[oops/x">') == {"http://[oops/x": [""]}
 
 
-@pytest.mark.parametrize("piece", ["<a ", "<a '", '<a "', "<!--", "<script>", "<a href=x ", "<a href='x"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<",
+        "<p>",
+        "</p>",
+        "text ",
+        '<p class="',
+        '<p class="x" ',
+        "<a ",
+        "<a '",
+        '<a "',
+        "<!--",
+        "<script>",
+        "<a href=x ",
+        "<a href='x",
+    ],
+)
 def test_a_broken_page_costs_no_more_time_than_a_sound_one(piece: str) -> None:
     began = time.monotonic()
     pages.read(piece * 200_000, URL)
