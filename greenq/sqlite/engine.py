@@ -212,6 +212,8 @@ class Engine:
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
+                for job in self.inbox.take_reads():  # they need no lock
+                    self._read(session, job, job.deadline)
                 if not self._patient(jobs, deadline, wait):
                     raise Late(
                         f"{self.address.path}: another process kept its write lock too long; "

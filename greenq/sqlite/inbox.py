@@ -64,6 +64,14 @@ class Inbox:
         with self._lock:
             return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
 
+    def take_reads(self) -> list[Job]:
+        """Those of the waiting jobs that write nothing."""
+        with self._lock:
+            reads = [job for job in self._jobs if not job.write]
+            if reads:
+                self._jobs = deque(job for job in self._jobs if job.write)
+        return reads
+
     def sleep(self, pause: float | None, fd: int | None) -> bool:
         """Wait until there is a job, `pause` seconds have passed or `fd` is readable; True for the last."""
         poll = self._poll()

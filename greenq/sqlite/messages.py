@@ -137,8 +137,8 @@ def promote(session: Session) -> None:
     if not bound:
         return
     session.execute(
-        "INSERT INTO ready SELECT queue, rank, (SELECT max(id) FROM messages), id, attempts FROM delayed"
-        " WHERE (due, id) <= (?, ?)",
+        "INSERT INTO ready SELECT queue, rank, (SELECT coalesce(max(id), 0) FROM messages), id, attempts"
+        " FROM delayed WHERE (due, id) <= (?, ?)",
         bound[0],
     )
     session.execute("DELETE FROM delayed WHERE (due, id) <= (?, ?)", bound[0])

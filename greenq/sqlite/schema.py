@@ -28,8 +28,8 @@ CHECKPOINT_PAGES = 4000
 TABLES = (
     "CREATE TABLE queues (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     # rank is the negated priority; envelope holds headers and properties (see `envelope`).
-    "CREATE TABLE messages (id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, rank INTEGER NOT NULL,"
-    " envelope BLOB, body BLOB)",
+    "CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, queue INTEGER NOT NULL,"
+    " rank INTEGER NOT NULL, envelope BLOB, body BLOB)",
     # position is the message's id, 0 for one that went back to the front, and the newest id of its time for
     # one that came in later (promoted, replayed).
     "CREATE TABLE ready (queue INTEGER, rank INTEGER, position INTEGER, id INTEGER, attempts INTEGER,"

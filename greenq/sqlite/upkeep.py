@@ -97,8 +97,8 @@ def dead(session: Session, queue: str | None, limit: int) -> list[Dead]:
 def replay(session: Session, key: int) -> bool:
     """Put a dead letter at the end of its queue; False if it is not there."""
     moved = session.execute(
-        "INSERT INTO ready SELECT queue, rank, (SELECT max(id) FROM messages), message, 0 FROM dead"
-        " WHERE key = ?",
+        "INSERT INTO ready SELECT queue, rank, (SELECT coalesce(max(id), 0) FROM messages), message, 0"
+        " FROM dead WHERE key = ?",
         (key,),
     )
     session.execute("DELETE FROM dead WHERE key = ?", (key,))

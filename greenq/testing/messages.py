@@ -9,7 +9,7 @@ from typing import Any
 from greenq.brokers.base import Broker
 from greenq.message import Delivery, Message, Settlement, Verdict
 
-__all__ = ["ids", "make", "many", "settle", "take", "until"]
+__all__ = ["ids", "make", "many", "refuses", "settle", "take", "until"]
 
 PATIENCE = 30.0
 """Seconds that anything may take on a busy machine before a test gives up."""
@@ -53,6 +53,17 @@ def take(broker: Broker, count: int, queues: Sequence[str] = ("q",)) -> list[Del
 def settle(broker: Broker, deliveries: Iterable[Delivery], verdict: Verdict, **fields: Any) -> list[bool]:
     """Settle deliveries all in the same way."""
     return broker.settle([Settlement(one, verdict, **fields) for one in deliveries], PATIENCE)
+
+
+def refuses(kind: type[Exception], call: Callable[[], object], saying: str) -> None:
+    """Expect a call to raise an error of that kind whose message has these words."""
+    try:
+        call()
+    except kind as error:
+        message = str(error)
+    else:
+        raise AssertionError(f"the call raised no {kind.__name__}")
+    assert saying in message
 
 
 def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:

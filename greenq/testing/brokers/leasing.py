@@ -8,7 +8,7 @@ import time
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Depth, Message, Settlement, Verdict
 from greenq.testing.brokers.base import BrokerSuite
-from greenq.testing.messages import PATIENCE, ids, make, many, settle, take, until
+from greenq.testing.messages import PATIENCE, ids, make, many, refuses, settle, take, until
 
 __all__ = ["Leasing"]
 
@@ -26,12 +26,7 @@ class Leasing(BrokerSuite):
     # ── fetching ─────────────────────────────────────────────────────────────────────────────────────────
 
     def test_fetching_needs_a_lease(self) -> None:
-        try:
-            self.open().fetch(["q"], 1, 0.0)
-        except BrokerError as error:
-            assert "lease" in str(error)
-        else:
-            raise AssertionError("a process without a lease was given messages")
+        refuses(BrokerError, lambda: self.open().fetch(["q"], 1, 0.0), "lease")
 
     def test_a_fetch_takes_no_more_than_it_was_asked_for(self) -> None:
         self.broker.publish(many(10), PATIENCE)

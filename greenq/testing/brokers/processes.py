@@ -79,10 +79,14 @@ class Processes(BrokerSuite):
         with self.actor("hold", "q", 10, "victim", 1.0) as actor:
             assert len(actor.says()) == 10
             actor.kill()
-        returned: list[int] = []
-        until(
-            lambda: returned.append(self.broker.reap()) or sum(returned) == 10, "the return of ten messages"
-        )
+        returned = 0
+
+        def all_returned() -> bool:
+            nonlocal returned
+            returned += self.broker.reap()
+            return returned == 10
+
+        until(all_returned, "the return of ten messages")
         deliveries = take(self.broker, 10)
         assert sorted(map(int, ids(deliveries))) == list(range(10))
         assert {delivery.attempts for delivery in deliveries} == {1}

@@ -12,7 +12,7 @@ from greenq.testing.messages import PATIENCE, ids, make, many, settle, take
 __all__ = ["Sending"]
 
 HOSTILE = (
-    "с-кириллицей",
+    "очередь",
     "队列",
     "🚚",
     "'; DROP TABLE messages; --",

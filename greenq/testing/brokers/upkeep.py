@@ -8,7 +8,7 @@ from collections.abc import Callable
 from greenq.errors import BrokerError
 from greenq.message import Depth, Verdict
 from greenq.testing.brokers.base import BrokerSuite
-from greenq.testing.messages import PATIENCE, ids, make, many, settle, take
+from greenq.testing.messages import PATIENCE, ids, make, many, refuses, settle, take
 
 __all__ = ["Upkeep"]
 
@@ -111,12 +111,7 @@ class Upkeep(BrokerSuite):
 
     def refused(self, call: Callable[[], object]) -> None:
         """Expect an error that says that the broker is closed."""
-        try:
-            call()
-        except BrokerError as error:
-            assert "closed" in str(error)
-        else:
-            raise AssertionError("a closed broker did not refuse the call")
+        refuses(BrokerError, call, "closed")
 
     def test_other_brokers_of_the_place_stay_open(self) -> None:
         other = self.open(60.0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from greenq.errors import ResultStoreError
 from greenq.message import FAILURE, READY_STATES, RETRY, STARTED, SUCCESS, Result
-from greenq.testing.messages import PATIENCE, until
+from greenq.testing.messages import PATIENCE, refuses, until
 from greenq.testing.stores.base import StoreSuite, encoded
 
 __all__ = ["Keeping"]
@@ -149,9 +149,4 @@ class Keeping(StoreSuite):
 
     def refused(self, call: Callable[[], object]) -> None:
         """Expect an error that says that the store is closed."""
-        try:
-            call()
-        except ResultStoreError as error:
-            assert "closed" in str(error)
-        else:
-            raise AssertionError("a closed store did not refuse the call")
+        refuses(ResultStoreError, call, "closed")
