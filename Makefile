@@ -51,7 +51,7 @@ clean: ## remove everything that was built or installed here
 $(STAMP): setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; name another with: make PYTHON=python3.12" >&2; exit 2; }
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
-		echo "installing $(PYTHON)-venv"; $(APT) update; $(APT) install -y --no-install-recommends $(PYTHON)-venv; fi
+		echo "installing $(PYTHON)-venv"; $(APT) update; $(APT) install -y --no-install-recommends $(PYTHON)-venv >/dev/null; fi
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing greenq and its tools into $(VENV)"
 	@$(PIP) install --upgrade pip 'setuptools>=70.1'
@@ -63,5 +63,5 @@ $(STAMP): setup.cfg pyproject.toml
 $(DEMO_PAGES):
 	@echo "installing python3.11-doc"
 	@{ $(APT) update && $(APT) install -y --reinstall --no-install-recommends \
-		-o Dpkg::Options::='--path-include=/usr/share/doc/python3.11/*' python3.11-doc; } \
+		-o Dpkg::Options::='--path-include=/usr/share/doc/python3.11/*' python3.11-doc >/dev/null; } \
 		|| echo "python3.11-doc could not be installed; the demo looks for another manual" >&2
