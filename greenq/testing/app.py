@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from greenq.app import GreenQ
@@ -65,13 +66,16 @@ def eager(app: GreenQ, **settings: Any) -> Iterator[GreenQ]:
 def working(app: GreenQ, concurrency: int = 4, timeout: float = 30.0, **settings: Any) -> Iterator[Worker]:
     """Let a worker on threads of this process run what `app` sends, as a real one would.
 
+    But for hard time limits: no thread can be ended from outside, so tasks run without theirs.
+
     Parameters:
         concurrency: how many tasks run at once.
         timeout: seconds that tasks still running may take when the block ends.
         settings: see `in_memory`.
     """
-    # The store answers a caller in the same process; nothing else would keep a test's results alive.
     with in_memory(app, **settings), table.create("threads", concurrency) as pool:
+        for task in app.tasks.values():
+            task.options = replace(task.options, time_limit=None)
         worker = Worker(app, pool)
         worker.start()
         try:
