@@ -15,7 +15,7 @@ from pools.crew import Crew
 from pools.errors import Killed, PoolClosed, PoolError
 from pools.loopthread import LoopThread
 from pools.reporting import report
-from pools.taskcalls import Gate, TaskCall, current_call
+from pools.taskcalls import TaskCall, current_call
 
 __all__ = ["AsyncioPool"]
 
@@ -59,8 +59,8 @@ class AsyncioPool(Pool):
         """Spawned and not begun."""
         self._scheduled = False
         self._spawners: deque[_Spawner] = deque()
-        self._watchers: list[Gate] = []
-        self._closers: list[Gate] = []
+        self._watchers: list[native.Signal] = []
+        self._closers: list[native.Signal] = []
         self._closed = False
         self._unforced = True
         self._stop_when_quiet = False
@@ -93,7 +93,7 @@ class AsyncioPool(Pool):
             if not self._wait(self._watchers, lambda: self._closed or self.free > 0, deadline):
                 return 0
 
-    def _wait(self, gates: list[Gate], over: Callable[[], bool], deadline: float | None) -> bool:
+    def _wait(self, gates: list[native.Signal], over: Callable[[], bool], deadline: float | None) -> bool:
         """Wait among `gates` until woken or until the deadline; False then."""
         rest = None if deadline is None else deadline - time.monotonic()
         if rest is not None and rest <= 0:
@@ -110,17 +110,17 @@ class AsyncioPool(Pool):
                 if gate in gates:
                     gates.remove(gate)
 
-    def _gate(self) -> Gate:
+    def _gate(self) -> native.Signal:
         if self._thread.here() and current_call() is None:
             raise PoolError("code on the event loop must not wait for the pool: the loop would stand still")
-        return Gate(self._loop)
+        return native.Signal()
 
     def _admit(self) -> None:
         """Let those in that wait for a slot, as far as there are any; with the lock held."""
         while self._spawners and len(self._calls) < self._capacity:
             spawner = self._spawners.popleft()
             self._enter(spawner.call)
-            spawner.gate.open()
+            spawner.gate.set()
         if self._watchers and len(self._calls) < self._capacity:
             _open_all(self._watchers)
 
@@ -310,7 +310,7 @@ class AsyncioPool(Pool):
             self._closed = True
             for spawner in self._spawners:
                 spawner.refused = True
-                spawner.gate.open()
+                spawner.gate.set()
             self._spawners.clear()
             _open_all(self._watchers)
         if not self._wait_quiet(me, timeout):
@@ -351,7 +351,7 @@ class _Spawner:
 
     __slots__ = ("call", "gate", "refused")
 
-    def __init__(self, call: Call, gate: Gate) -> None:
+    def __init__(self, call: Call, gate: native.Signal) -> None:
         self.call = call
         self.gate = gate
         self.refused = False
@@ -379,7 +379,7 @@ class _NativeService(Service):
             self._error = error
 
 
-def _open_all(gates: list[Gate]) -> None:
+def _open_all(gates: list[native.Signal]) -> None:
     for gate in gates:
-        gate.open()
+        gate.set()
     gates.clear()

@@ -95,6 +95,9 @@ class Signal:
         """Wait up to `timeout` seconds for `set`; True if it came."""
         if self._is_set:
             return True
+        call = _current_task_call()
+        if call is not None:
+            return self._wait_asyncio(call, timeout)
         here = current_hub()
         if here is None:
             return self._wait_native(timeout)
@@ -121,6 +124,17 @@ class Signal:
                 gate.acquire(-1 if timeout is None else max(0.0, timeout))
             finally:
                 self._leave(wake)
+        return self._is_set
+
+    def _wait_asyncio(self, call: Any, timeout: float | None) -> bool:
+        wake, awaitable = call.wakeable(timeout)
+        try:
+            if self._enter(wake):
+                call.wait(awaitable)
+            else:
+                awaitable.close()
+        finally:
+            self._leave(wake)
         return self._is_set
 
     def _wait_gevent(self, hub: Any, timeout: float | None) -> bool:
@@ -181,6 +195,12 @@ class Signal:
             if timer is not None:
                 timer.cancel()
         return self._is_set
+
+
+def _current_task_call() -> Any:
+    """The call of an asyncio pool whose code is running in this thread, or None."""
+    taskcalls = sys.modules.get("pools.taskcalls")
+    return None if taskcalls is None else taskcalls.current_call()
 
 
 class NativeThread:

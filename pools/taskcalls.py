@@ -9,12 +9,11 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
 
-from pools import native
 from pools.base import Call
 from pools.crew import Crew, Work
 from pools.errors import Killed
@@ -22,7 +21,7 @@ from pools.eventloop import EventLoop
 from pools.loopthread import Interruptible
 from pools.reporting import stack
 
-__all__ = ["Gate", "TaskCall", "current_call"]
+__all__ = ["TaskCall", "current_call"]
 
 if TYPE_CHECKING:
 
@@ -136,6 +135,11 @@ class TaskCall(Greenlet):
         assert self.parent is not None
         return self.parent.switch(awaited)
 
+    def wakeable(self, timeout: float | None) -> tuple[Callable[[], object], Coroutine[Any, Any, Any]]:
+        """Return what ends a wait, from any thread, and what to wait for, up to `timeout` seconds."""
+        future = self._loop.create_future()
+        return functools.partial(_wake, self._loop, future), _until(future, timeout)
+
     def in_thread(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run blocking code in a native thread, in a copy of the call's context, and wait for it."""
         context = contextvars.copy_context()
@@ -174,32 +178,13 @@ def _coroutine_stack(awaited: Any) -> list[str]:
     return [text.rstrip("\n") for text in traceback.StackSummary.from_list(found).format()]
 
 
-class Gate:
-    """What the calling thread waits at until another opens it, once; a call of the pool lets its loop go on.
+async def _until(future: asyncio.Future[None], timeout: float | None) -> None:
+    await asyncio.wait([future], timeout=timeout)
 
-    Parameters:
-        loop: the pool's event loop.
-    """
 
-    def __init__(self, loop: EventLoop) -> None:
-        self._loop = loop
-        self._call = current_call()
-        self._future = loop.create_future() if self._call is not None else None
-        self._signal = native.Signal()
-
-    def open(self) -> None:
-        """Let whoever waits go on; from any thread."""
-        self._signal.set()
-        if self._future is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_settle, self._future)
-
-    def wait(self, timeout: float | None) -> bool:
-        """Wait up to `timeout` seconds; True if it was opened."""
-        if self._call is not None and self._future is not None:
-            self._call.wait(asyncio.wait([self._future], timeout=timeout))
-        else:
-            self._signal.wait(timeout)
-        return self._signal.is_set
+def _wake(loop: EventLoop, future: asyncio.Future[None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(_settle, future)
 
 
 def _settle(future: asyncio.Future[None]) -> None:
