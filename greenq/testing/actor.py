@@ -132,7 +132,7 @@ def answer(broker: Any, ping: str, pong: str, process: str) -> None:
 
 def put(store: Any, id: str, state: str, value: str) -> None:
     """Store a result when told to."""
-    from greenq.testing.stores.base import encoded
+    from greenq.testing.payloads import encoded
 
     say("ready")
     sys.stdin.readline()
@@ -156,7 +156,7 @@ def hub_fetch(broker: Any, library: str) -> None:
 
 def hub_wait(store: Any, library: str) -> None:
     """Say how often another green thread ran while one waited for a result, and what came."""
-    from greenq.testing.stores.base import encoded
+    from greenq.testing.payloads import encoded
 
     def wait() -> Any:
         nothing = store.wait(["absent"], 1.0)
@@ -168,7 +168,7 @@ def hub_wait(store: Any, library: str) -> None:
 
 def hub_crowd(store: Any, library: str, count: str) -> None:
     """Let many green threads wait for a result each, store them all, and say how many were answered."""
-    from greenq.testing.stores.base import encoded
+    from greenq.testing.payloads import encoded
 
     green = importlib.import_module(library)
     names = [f"crowd-{number}" for number in range(int(count))]
@@ -211,7 +211,7 @@ def main(opener: str, address: str, command: str, *arguments: str) -> None:
     module, _, name = opener.partition(":")
     make = getattr(importlib.import_module(module), name)
     if command in ("put", "hub_wait", "hub_crowd"):
-        from greenq.testing.stores.base import decode, encode
+        from greenq.testing.payloads import decode, encode
 
         COMMANDS[command](make(address, encode, decode), *arguments)
     else:

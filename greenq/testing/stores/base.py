@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,27 +12,9 @@ from greenq.message import Result
 from greenq.results.base import ResultStore
 from greenq.testing.actor import Actor
 from greenq.testing.messages import PATIENCE
+from greenq.testing.payloads import decode, encode, encoded
 
-__all__ = ["StoreSuite", "decode", "encode", "encoded"]
-
-
-def encode(record: dict[str, Any]) -> bytes:
-    """Turn a result record into bytes, as an application would."""
-    return json.dumps(record).encode()
-
-
-def decode(payload: bytes) -> dict[str, Any]:
-    """Undo `encode`."""
-    return cast("dict[str, Any]", json.loads(payload))
-
-
-def encoded(
-    store: ResultStore, id: str, state: str = "SUCCESS", value: Any = None, expires: float | None = None
-) -> Result:
-    """Make a result that is ready to be stored."""
-    result = Result(id, state, value, expires=expires)
-    store.encode(result)
-    return result
+__all__ = ["StoreSuite"]
 
 
 class StoreSuite(ABC):

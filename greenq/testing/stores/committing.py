@@ -9,7 +9,8 @@ from greenq.brokers.base import Broker
 from greenq.errors import PublishError
 from greenq.message import SUCCESS, Delivery, Depth, Message, Outcome, Settlement, Verdict
 from greenq.testing.messages import PATIENCE, ids, make, many, settle, take, until
-from greenq.testing.stores.base import StoreSuite, encoded
+from greenq.testing.payloads import encoded
+from greenq.testing.stores.base import StoreSuite
 
 __all__ = ["Committing"]
 

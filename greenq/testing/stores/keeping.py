@@ -7,7 +7,8 @@ from collections.abc import Callable
 from greenq.errors import ResultStoreError
 from greenq.message import FAILURE, READY_STATES, RETRY, STARTED, SUCCESS, Result
 from greenq.testing.messages import PATIENCE, refuses, until
-from greenq.testing.stores.base import StoreSuite, encoded
+from greenq.testing.payloads import encoded
+from greenq.testing.stores.base import StoreSuite
 
 __all__ = ["Keeping"]
 

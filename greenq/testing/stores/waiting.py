@@ -6,7 +6,8 @@ import time
 
 from greenq.message import FAILURE, RETRY, STARTED, SUCCESS
 from greenq.testing.messages import PATIENCE
-from greenq.testing.stores.base import StoreSuite, encoded
+from greenq.testing.payloads import encoded
+from greenq.testing.stores.base import StoreSuite
 
 __all__ = ["Elsewhere", "Waiting"]
 

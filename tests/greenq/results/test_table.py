@@ -12,7 +12,7 @@ from greenq.errors import ConfigError
 from greenq.results import table
 from greenq.results.memory import MemoryStore
 from greenq.results.sqlite import SqliteStore
-from greenq.testing.stores.base import decode, encode
+from greenq.testing.payloads import decode, encode
 
 
 def test_the_settings_name_the_store() -> None:

@@ -11,7 +11,7 @@ from greenq.brokers import connect
 from greenq.message import Outcome, Settlement, Verdict
 from greenq.results import connect as connect_results
 from greenq.testing.messages import PATIENCE, ids, make
-from greenq.testing.stores.base import decode, encode, encoded
+from greenq.testing.payloads import decode, encode, encoded
 from pools import native
 
 

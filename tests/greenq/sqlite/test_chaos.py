@@ -15,7 +15,7 @@ from greenq.brokers import connect
 from greenq.message import Verdict
 from greenq.results import connect as connect_results
 from greenq.testing.messages import PATIENCE, ids, settle, until
-from greenq.testing.stores.base import decode, encode
+from greenq.testing.payloads import decode, encode
 
 SECONDS = float(os.environ.get("GREENQ_CHAOS_SECONDS", "5"))
 

@@ -22,7 +22,7 @@ from greenq.results.sqlite import SqliteStore
 from greenq.sqlite import engine
 from greenq.sqlite.watch import Inotify, Polling, watch
 from greenq.testing.messages import PATIENCE, ids, make, many, take, until
-from greenq.testing.stores.base import decode, encode
+from greenq.testing.payloads import decode, encode
 
 
 @pytest.fixture

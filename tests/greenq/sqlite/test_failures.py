@@ -27,7 +27,7 @@ from greenq.message import Settlement, Verdict
 from greenq.results import connect as connect_results
 from greenq.sqlite.schema import VERSION
 from greenq.testing.messages import PATIENCE, ids, make, many, take, until
-from greenq.testing.stores.base import decode, encode
+from greenq.testing.payloads import decode, encode
 
 
 @pytest.fixture
