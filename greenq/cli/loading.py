@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,9 @@ def client(app: str | None, config: str | None) -> Iterator[GreenQ]:
     else:
         from greenq.loading import load_app
 
-        owner = load_app(app)
+        # What it prints while it is imported must not get between the lines that programs read.
+        with contextlib.redirect_stdout(sys.stderr):
+            owner = load_app(app)
         if config is not None:
             owner.override({}, config)
     try:

@@ -58,6 +58,8 @@ def worker(shop: Path) -> Iterator[subprocess.Popen[str]]:
             text=True,
         )
     try:
+        until(lambda: "broker" in log.read_text() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
         yield process
     finally:
         process.terminate()
