@@ -13,7 +13,7 @@ from greenq.call import Call
 from greenq.errors import AppError, BrokerError, GreenqError, InvalidOption, PartlySent
 from greenq.gathering import as_completed, gather
 from greenq.message import Message
-from greenq.optionchecks import check_declared
+from greenq.optionchecks import check_declared, check_name
 from greenq.options import CallOptions, DeclaredOptions
 from greenq.request import current
 from greenq.sender import Sender
@@ -134,7 +134,7 @@ class GreenQ(Sender):
     def _register(
         self, fn: Callable[..., Any], bind: bool, name: str | None, base: Any, options: Mapping[str, Any]
     ) -> Task[Any, Any]:
-        name = name or self.name_of(fn)
+        name = self.name_of(fn) if name is None else check_name(name)
         declared = check_declared(options, f"task {name}")
         known = self.tasks.get(name)
         if known is not None and not _same(known.__wrapped__, fn):
@@ -178,9 +178,7 @@ class GreenQ(Sender):
         Raises:
             See `Task.apply_async`.
         """
-        if not isinstance(name, str) or not name:
-            raise InvalidOption(f"a task's name must be a string that is not empty, not {name!r:.80}")
-        return self.send(name, () if args is None else tuple(args), kwargs, options)
+        return self.send(check_name(name), () if args is None else tuple(args), kwargs, options)
 
     def send_many(self, calls: Iterable[Call[T]], **options: Unpack[CallOptions]) -> list[_Result[T]]:
         """Send many calls in few round trips: ``app.send_many(add.call(n, n) for n in range(5000))``.

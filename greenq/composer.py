@@ -30,6 +30,10 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
+MOST_PLANS = 10_000
+"""Plans that are kept; more are only there where queues or tasks have made-up names, one per customer say."""
+
+
 @dataclass(slots=True)
 class Plan:
     """What all calls of one task to one queue have in common, resolved once.
@@ -74,6 +78,8 @@ class Composer:
         key = (task, queue)
         plan = self._plans.get(key)
         if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
             plan = self._plans[key] = self._make_plan(task, queue)
         return plan
 

@@ -184,7 +184,9 @@ class Retry(TaskSignal):
         again: what the next run gets, as ``(args, kwargs)``.
     """
 
-    def __init__(self, message: str | None = None, exc: BaseException | None = None, when: Any = None) -> None:
+    def __init__(
+        self, message: str | None = None, exc: BaseException | None = None, when: Any = None
+    ) -> None:
         self.exc = exc
         self.when = when
         self.publish: Any = None

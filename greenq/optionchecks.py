@@ -11,7 +11,7 @@ from typing import Any
 from greenq.errors import InvalidOption
 from greenq.protocol import HEADERS
 
-__all__ = ["check_call", "check_declared", "check_headers", "option_names"]
+__all__ = ["check_call", "check_declared", "check_headers", "check_name", "option_names"]
 
 # ── checks of one value ──────────────────────────────────────────────────────────────────────────────────
 
@@ -162,6 +162,18 @@ def _unknown(name: str, known: Mapping[str, Any], where: str) -> InvalidOption:
 def option_names() -> Set[str]:
     """The options that a task can declare."""
     return _DECLARED.keys()
+
+
+def check_name(name: Any) -> str:
+    """Check a task's name.
+
+    Raises:
+        InvalidOption: it can't be one.
+    """
+    problem = _id(name)
+    if problem is not None:
+        raise InvalidOption(f"a task's name must be {problem}, not {name!r:.80}")
+    return str(name)
 
 
 def check_declared(options: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from greenq.codecs import Codecs
 from greenq.errors import MessageError
 from greenq.message import Message
+from greenq.shortrepr import shortrepr
 
 __all__ = ["HEADERS", "TaskCall", "moment", "name_of", "read", "template"]
 
@@ -144,6 +145,8 @@ def _upgrade(headers: dict[str, Any], body: Any) -> tuple[dict[str, Any], Any, A
     if made["group"] is None:
         made["group"] = body.get("taskset")
     made["root_id"] = made["root_id"] or made["id"]
+    made["argsrepr"] = shortrepr(body.get("args") or ())
+    made["kwargsrepr"] = shortrepr(body.get("kwargs") or {})
     made["ignore_result"] = headers.get("ignore_result")
     embed = {key: body.get(key) for key in EMBED}
     kwargs = body.get("kwargs")

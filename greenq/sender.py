@@ -53,10 +53,10 @@ class Sender:
         _all.add(self)
 
     def _configure(self, overrides: Mapping[str, Any]) -> None:
-        self.overrides = overrides
         self.config: Configuration = load(self._path, code=self._code, overrides=overrides)
         settings = self.config.settings
         self.settings: Settings = settings
+        self.overrides = overrides
         self.codecs = Codecs(
             settings.accept, settings.serializers, settings.compressions, settings.tasks.max_body
         )

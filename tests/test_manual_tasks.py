@@ -54,7 +54,10 @@ def test_every_example_of_the_page_works(page: str, shop: ModuleType) -> None:
 def test_what_the_page_calls_a_test_is_one(shop: ModuleType) -> None:
     for block in blocks((DOCS / "tasks.md").read_text()):
         if block.language == "python":
-            exec(compile("from __future__ import annotations\n" + block.text, "tasks.md", "exec"), shop.__dict__)
+            exec(
+                compile("from __future__ import annotations\n" + block.text, "tasks.md", "exec"),
+                shop.__dict__,
+            )
     shop.test_a_customer_is_welcomed()
 
 

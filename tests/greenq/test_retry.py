@@ -154,6 +154,22 @@ def test_rabbitmqs_own_headers_do_not_travel_on() -> None:
     assert "x-death" not in retry.publish.headers
 
 
+def test_a_version_1_call_is_retried_as_version_2() -> None:
+    app, _, task = make()
+    body = app.codecs.encode(
+        {"task": "buy", "id": "1", "args": [7], "kwargs": {}, "retries": 1}, "json", "zlib"
+    )
+    old = Message("celery", {"compression": body.compression}, body.body, body.content_type, "utf-8")
+    token = current.set(Request(read(old, app.codecs), old))
+    try:
+        again = task.retry(throw=False, countdown=0).publish
+    finally:
+        current.reset(token)
+    assert (again.headers["id"], again.headers["retries"], again.headers["argsrepr"]) == ("1", 2, "[7]")
+    assert "compression" not in again.headers
+    assert read(again, app.codecs).args == [7]
+
+
 def test_a_retry_survives_pickling() -> None:
     import pickle
 
