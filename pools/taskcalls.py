@@ -81,7 +81,9 @@ class TaskCall(Greenlet):
                 self.throw(Killed("the event loop was closed"))
                 raise
             except BaseException as error:
-                awaited = self.throw(self._seen_from_inside(error))
+                seen = self._seen_from_inside(error)
+                # Thrown alone it would lose the frames that it comes from.
+                awaited = self.throw(type(seen), seen, seen.__traceback__)
             else:
                 if self._killed:  # what it waited for has swallowed the cancellation
                     self._killed = False

@@ -103,6 +103,15 @@ def soft(path):
         raise
 
 
+@app.task(soft_time_limit=0.3)
+async def soft_coroutine(path):
+    try:
+        await asyncio.sleep(30)
+    except SoftTimeLimitExceeded:
+        note(path, "soft")
+        raise
+
+
 NO_LIMITS = bool(os.environ.get("SHOP_NO_LIMITS"))
 """Set for pools that refuse an application with hard limits."""
 
