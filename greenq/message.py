@@ -6,6 +6,7 @@ Nothing here does I/O or knows a broker. The headers and the body's shape are Ce
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -56,7 +57,8 @@ class Message:
         body: the encoded (and, if the header ``compression`` says so, compressed) arguments.
         content_type, content_encoding: of the body, before compression.
         properties: ``correlation_id``, ``reply_to``, … as AMQP names them.
-        priority: 0 to 9, a higher number runs first; brokers whose order is reversed map it.
+        priority: 0 to 9, as the broker orders them: on Redis 0 runs first, as with Celery there; on all
+            others a higher number does.
         due: seconds since the epoch before which it must not run; None for now.
     """
 
@@ -192,9 +194,14 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages a queue holds, by what they wait for."""
+    """How many messages a queue holds, by what they wait for.
+
+    Parameters:
+        by_priority: the ready ones by priority, where the broker knows.
+    """
 
     ready: int = 0
     delayed: int = 0
     leased: int = 0
     dead: int = 0
+    by_priority: Mapping[int, int] = field(default_factory=dict, compare=False)

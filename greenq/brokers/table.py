@@ -15,6 +15,10 @@ __all__ = ["connect", "load", "schemes"]
 BUILTIN: dict[str, tuple[str, str]] = {
     "sqlite": ("greenq.brokers.sqlite", "SqliteBroker"),
     "memory": ("greenq.brokers.memory", "MemoryBroker"),
+    **dict.fromkeys(
+        ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
+        ("greenq.brokers.redis", "RedisBroker"),
+    ),
 }
 """Scheme → module and class. Third parties add theirs under the entry point group ``greenq.brokers``."""
 GROUP = "greenq.brokers"

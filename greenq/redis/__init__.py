@@ -1,0 +1,1 @@
+"""What the Redis broker and the Redis result store share: addresses, connections, scripts, kombu's keys."""

@@ -1,0 +1,152 @@
+"""The text of a message on a Redis list, as kombu writes and reads it.
+
+Source: kombu.transport.virtual.base (``prepare_message``, ``_inplace_augment_message``, ``Base64``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from datetime import UTC, datetime
+from typing import Any
+
+from greenq.errors import PublishError
+from greenq.message import Message
+
+__all__ = ["Unreadable", "check", "due_of", "pack", "unpack"]
+
+LARGEST = 380_000_000
+"""Bytes of a body: in base64 and with its headers it stays under Redis's 512 MB for a value."""
+
+
+class Unreadable(Exception):
+    """What was found is no message; the argument says why."""
+
+
+def _extended(value: Any) -> Any:
+    from kombu.utils.json import JSONEncoder
+
+    encoder: Any = JSONEncoder()
+    return encoder.default(value)
+
+
+_write = json.JSONEncoder(default=_extended).encode
+_read = json.JSONDecoder().decode
+
+
+def check(message: Message) -> str | None:
+    """Say what keeps a message from being sent, or None."""
+    if not isinstance(message.queue, str) or not message.queue:
+        return "its queue has no name: give it a queue, or set tasks.queue"
+    try:
+        size = len(message.queue.encode())
+    except UnicodeEncodeError:
+        return f"the queue's name {message.queue!a} is not valid Unicode: rename the queue"
+    if size > 10_000:
+        return "the queue's name is longer than 10,000 bytes: rename the queue"
+    if not isinstance(message.body, bytes):
+        return f"its body is {type(message.body).__name__}, not bytes: encode it first"
+    if len(message.body) > LARGEST:
+        return f"its body has {len(message.body)} bytes, {LARGEST} is the most: pass a reference to the data"
+    if type(message.priority) is not int or not 0 <= message.priority <= 9:
+        return f"its priority is {message.priority!r}: choose 0 to 9"
+    due = message.due
+    if due is not None and (not isinstance(due, (int, float)) or not math.isfinite(due)):
+        return f"its due time is {due!r}: give seconds since the epoch"
+    return None
+
+
+def pack(message: Message) -> bytes:
+    """Write a message as Celery's producer does.
+
+    Raises:
+        PublishError: it cannot be sent.
+    """
+    queue = message.queue
+    if type(queue) is not str or not queue or message.due is not None or len(message.body) > LARGEST \
+            or type(message.priority) is not int or not 0 <= message.priority <= 9 or not queue.isascii():  # fmt: skip
+        problem = check(message)
+        if problem is not None:
+            raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
+    digits = os.urandom(16).hex()
+    properties = {
+        **message.properties,
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "priority": message.priority,
+        "body_encoding": "base64",
+        "delivery_tag": f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}",
+    }
+    try:
+        return _write({
+            "body": b2a_base64(message.body, newline=False).decode("ascii"),
+            "content-encoding": message.content_encoding,
+            "content-type": message.content_type,
+            "headers": message.headers,
+            "properties": properties,
+        }).encode()  # fmt: skip
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise PublishError(
+            f"the message cannot be sent: its headers hold what json can't carry ({error}): "
+            "use plain types; nothing was sent"
+        ) from error
+
+
+def unpack(queue: str, raw: bytes) -> Message:
+    """Read a message that kombu or greenq wrote.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    try:
+        found = _read(raw.decode())
+        properties = found["properties"]
+        headers = found["headers"]
+        body = found["body"]
+        encoding = properties.get("body_encoding")
+        if encoding == "base64":
+            body = a2b_base64(body, strict_mode=True)
+        elif encoding is None:
+            body = body.encode()
+        else:
+            raise Unreadable(f"its body has the unknown encoding {encoding!r:.80}")
+        content_type, content_encoding = found["content-type"], found["content-encoding"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Base64Error) as error:
+        raise Unreadable(_why(raw, error)) from error
+    if type(headers) is not dict or type(content_type) is not str or type(content_encoding) is not str:
+        raise Unreadable("its headers, content-type or content-encoding have the wrong type")
+    priority = properties.get("priority")
+    if type(priority) is not int:
+        priority = 0
+    return Message(
+        queue, headers, body, content_type, content_encoding, properties, min(max(priority, 0), 9)
+    )
+
+
+def _why(raw: bytes, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON ({error.msg} at {error.pos})"
+    if isinstance(error, Base64Error):
+        return f"its body is not base64 ({error})"
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]!r}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    return f"it does not have the shape of a message ({type(error).__name__}: {error})"
+
+
+def due_of(message: Message) -> float | None:
+    """When a message may run at the earliest, by its header ``eta``: seconds since the epoch, or None."""
+    eta = message.headers.get("eta")
+    if type(eta) is not str:
+        return None
+    try:
+        when = datetime.fromisoformat(eta)
+        return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

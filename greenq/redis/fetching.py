@@ -1,0 +1,295 @@
+"""Take messages and wait for them: the connection of whoever fetches."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from greenq.errors import BrokerError
+from greenq.message import Delivery
+from greenq.redis.address import Address
+from greenq.redis.envelope import Unreadable, unpack
+from greenq.redis.failures import Failure, Unreachable, refusal
+from greenq.redis.keys import Keys
+from greenq.redis.lane import Client
+from greenq.redis.link import Link, world
+from greenq.redis.resp import ReplyError
+from greenq.redis.scripts import FETCH, GIVE_BACK, SOURCES
+from greenq.redis.sentinel import open_link
+from pools import native
+
+__all__ = ["Fetcher"]
+
+KEPT = 4
+"""Idle connections that are kept for each world; one is enough for a worker."""
+
+
+class Fetcher:
+    """Fetches for one process.
+
+    Waiting is left to the server: the connection reads the lists' names with tracking on, and the server
+    tells it when any of them changes. Nothing is taken by that, and nothing polls.
+
+    Parameters:
+        process: the name that leases are held under.
+        seconds: the length of its lease.
+        timeout: seconds that the server may take to answer.
+    """
+
+    def __init__(
+        self, address: Address, client: Client, keys: Keys, process: str, seconds: float, timeout: float
+    ) -> None:
+        self._address = address
+        self._client = client
+        self._keys = keys
+        self._timeout = timeout
+        self.process = process
+        self.seconds = seconds
+        self.pid = os.getpid()
+        self._nonce = secrets.token_hex(2)
+        self._number = 0
+        self._doubtful: list[tuple[int, int]] = []
+        """Numbers of leases that a broken connection may have taken with nobody told."""
+        self._lock = native.Lock()
+        self._native: list[Link] = []
+        self._green: WeakKeyDictionary[Any, list[Link]] = WeakKeyDictionary()
+        self._waiting: set[Link] = set()
+        self._fetching = 0
+        self._wakes = 0
+        self._missed = False
+        self._closed = False
+        self._turn = 0
+        self._plans: dict[tuple[str, ...], Plan] = {}
+
+    def fetch(self, queues: tuple[str, ...], n: int, timeout: float) -> list[Delivery]:
+        """Take up to `n`, waiting up to `timeout` seconds for the first."""
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            missed, self._missed = self._missed, False
+            wakes = self._wakes
+            self._fetching += 1
+        try:
+            arm = False
+            while True:
+                link = self._borrow()
+                try:
+                    pause, deliveries = self._take(link, queues, n, arm)
+                    if deliveries or missed or wakes != self._wakes:
+                        break
+                    now = time.monotonic()
+                    if now >= deadline:
+                        break
+                    if arm:
+                        self._wait(link, deadline if pause is None else min(deadline, now + pause), wakes)
+                    arm = True
+                except Unreachable as error:
+                    self._discard(link)
+                    link = None
+                    if not error.uncertain or self._closed:
+                        raise
+                except BaseException:
+                    self._discard(link)
+                    link = None
+                    raise
+                finally:
+                    if link is not None:
+                        self._give(link)
+            return deliveries
+        finally:
+            with self._lock:
+                self._fetching -= 1
+
+    def wake(self) -> None:
+        """Make a waiting fetch return now, or the next one if none waits."""
+        with self._lock:
+            self._wakes += 1
+            self._missed = not self._fetching
+            for link in self._waiting:
+                link.interrupt()
+
+    def close(self) -> None:
+        """End the connections."""
+        self._closed = True
+        self.wake()
+        if self.pid == os.getpid():
+            with self._lock:
+                for link in [*self._native, *(one for links in self._green.values() for one in links)]:
+                    link.close()
+                self._native.clear()
+
+    # ── one round trip ───────────────────────────────────────────────────────────────────────────────────
+
+    def _take(
+        self, link: Link, queues: tuple[str, ...], n: int, arm: bool
+    ) -> tuple[float | None, list[Delivery]]:
+        """Take what is there.
+
+        Returns:
+            In how many seconds the next delayed message is due, or None; and the deliveries.
+        """
+        if self._doubtful:
+            self._give_back_doubtful()
+        plan = self._plans.get(queues) or self._make_plan(queues)
+        with self._lock:
+            first = self._number
+            self._number += n
+        places, arguments = self._order(plan, n)
+        fetch = ("EVALSHA", FETCH.sha, 0, *plan.head, n, self._nonce, first, len(queues), *arguments)
+        commands = [plan.watch, fetch] if arm else [fetch]
+        deadline = time.monotonic() + self._timeout
+        try:
+            reply = link.call(commands, deadline)[-1]
+            if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):
+                loads = [("SCRIPT", "LOAD", source) for source in SOURCES]
+                reply = link.call([*loads, *commands], deadline)[-1]
+        except BaseException:
+            self._doubtful.append((first, first + n))
+            raise
+        if type(reply) is ReplyError:
+            raise refusal(str(reply))
+        deliveries = self._deliveries(reply, first, places)
+        if len(reply) % 3 == 2 and not deliveries:
+            raise BrokerError(f"a queue cannot be read: {refusal(reply[-1].decode('utf-8', 'replace'))}")
+        return (None if reply[0] < 0 else reply[0] / 1000), deliveries
+
+    def _deliveries(self, reply: list[Any], number: int, places: Sequence[tuple[str, str]]) -> list[Delivery]:
+        deliveries = []
+        process, nonce = self.process, self._nonce
+        for at in range(1, len(reply) - 2, 3):
+            queue, name = places[reply[at]]
+            deaths, messages = reply[at + 1], reply[at + 2]
+            for i, raw in enumerate(messages):
+                token = (process, f"{nonce}{number:010d}:{name}")
+                number += 1
+                attempts = deaths[i] if deaths else 0
+                try:
+                    deliveries.append(Delivery(unpack(queue, raw), queue, token, attempts))
+                except Unreadable as problem:
+                    deliveries.append(Delivery(None, queue, token, attempts, str(problem), raw))
+        return deliveries
+
+    def _wait(self, link: Link, deadline: float, wakes: int) -> None:
+        """Wait until one of the lists that were looked at changes."""
+        with self._lock:
+            if wakes != self._wakes:
+                return
+            self._waiting.add(link)
+        try:
+            link.push(deadline)
+        finally:
+            with self._lock:
+                self._waiting.discard(link)
+        link.pushes.clear()
+
+    def _give_back_doubtful(self) -> None:
+        """What a broken connection took is this process's as long as it lives: put it back."""
+        keys, process = self._keys, self.process
+        while self._doubtful:
+            first, after = self._doubtful[0]
+            self._client.script(
+                GIVE_BACK,
+                (
+                    keys.leased(process), keys.lease(process), keys.processes, keys.attempts, process, 0, 0,
+                    f"{self._nonce}{first:010d}", f"{self._nonce}{after:010d}",
+                ),
+                time.monotonic() + self._timeout,
+                again=True,
+            )  # fmt: skip
+            self._doubtful.pop(0)
+
+    # ── several queues ───────────────────────────────────────────────────────────────────────────────────
+
+    def _make_plan(self, queues: tuple[str, ...]) -> Plan:
+        plan = self._plans[queues] = Plan(self._keys, self.process, self.seconds, queues)
+        return plan
+
+    def _order(self, plan: Plan, n: int) -> tuple[Sequence[tuple[str, str]], Sequence[Any]]:
+        """Which queue comes first, and how much of it goes before the next one's turn."""
+        if self._address.order == "strict" or len(plan.parts) == 1:
+            return plan.places, plan.strict
+        parts = list(plan.parts)
+        if self._address.order == "round_robin":
+            self._turn += 1
+            turn = self._turn % len(parts)
+            parts = parts[turn:] + parts[:turn]
+            shares = [-(-n // len(parts))] * len(parts)
+        else:
+            weights = dict(self._address.weights)
+            heavy = {part.queue: weights.get(part.queue, 1.0) for part in parts}
+            parts.sort(key=lambda part: random.random() ** (1 / heavy[part.queue]), reverse=True)
+            total = sum(heavy.values())
+            shares = [max(1, round(n * heavy[part.queue] / total)) for part in parts]
+        places = [place for part in parts for place in part.places]
+        arguments: list[Any] = []
+        for part, share in zip(parts, shares, strict=True):
+            arguments += [part.delayed, share, len(part.lists), *part.lists]
+        return places, arguments
+
+    # ── connections ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _borrow(self) -> Link:
+        here = world()
+        with self._lock:
+            links = self._native if here is None else self._green.get(here, [])
+            link = links.pop() if links else None
+        if link is not None and not link.stale:
+            return link
+        if link is not None:
+            self._discard(link)
+        deadline = time.monotonic() + self._timeout
+        link = open_link(self._address, deadline)
+        try:
+            for reply in link.call([("CLIENT", "TRACKING", "ON", "NOLOOP")], deadline):
+                self._client.done(reply)
+        except Failure:
+            link.close()
+            raise
+        return link
+
+    def _give(self, link: Link) -> None:
+        here = world()
+        with self._lock:
+            links = self._native if here is None else self._green.setdefault(here, [])
+            if len(links) < KEPT and not self._closed:
+                links.append(link)
+                return
+        link.close()
+
+    def _discard(self, link: Link) -> None:
+        link.close()
+        self._client.lost()
+
+
+class Part:
+    """One of the queues of a fetch."""
+
+    __slots__ = ("delayed", "lists", "places", "queue")
+
+    def __init__(self, keys: Keys, queue: str) -> None:
+        self.queue = queue
+        self.delayed = keys.delayed(queue)
+        self.lists = keys.lists(queue)
+        self.places = [(queue, name) for name in self.lists]
+
+
+class Plan:
+    """The arguments that all fetches from the same queues share."""
+
+    __slots__ = ("head", "parts", "places", "strict", "watch")
+
+    def __init__(self, keys: Keys, process: str, seconds: float, queues: tuple[str, ...]) -> None:
+        self.head = (
+            keys.leased(process), keys.lease(process), keys.processes, keys.attempts,
+            process, max(1, round(seconds * 1000)),
+        )  # fmt: skip
+        self.parts = [Part(keys, queue) for queue in queues]
+        self.places = [place for part in self.parts for place in part.places]
+        self.strict: list[Any] = []
+        for part in self.parts:
+            self.strict += [part.delayed, 1 << 30, len(part.lists), *part.lists]
+        self.watch = ("EXISTS", *(name for part in self.parts for name in (part.delayed, *part.lists)))

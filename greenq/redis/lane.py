@@ -1,0 +1,311 @@
+"""One connection for many callers: what comes while a round trip is under way goes together in the next."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from greenq.redis.address import Address
+from greenq.redis.failures import TEMPORARY, Closed, Failure, Late, Unreachable, refusal
+from greenq.redis.link import Link, world
+from greenq.redis.resp import ReplyError, pack
+from greenq.redis.scripts import SOURCES, Script
+from greenq.redis.sentinel import open_link
+from pools import native
+
+__all__ = ["Client", "Lane"]
+
+PAUSE_FIRST, PAUSE_MOST = 0.02, 0.5
+"""Seconds between attempts to connect again: doubled each time, up to the most."""
+
+
+class Job:
+    """The commands of one caller that waits for its turn."""
+
+    __slots__ = ("count", "data", "deadline", "error", "leads", "replies", "signal")
+
+    def __init__(self, data: bytes, count: int, deadline: float) -> None:
+        self.data = data
+        self.count = count
+        self.deadline = deadline
+        self.signal = native.Signal()
+        self.leads = False
+        self.replies: list[Any] | None = None
+        self.error: Failure | None = None
+
+
+class Lane:
+    """A connection that the callers of one world share.
+
+    The first caller makes the round trip itself; those that come meanwhile wait, and the first of them then
+    makes one round trip for all.
+
+    Parameters:
+        opened: told of each connection that was lost, so that nobody is declared dead too early.
+    """
+
+    def __init__(self, address: Address, lost: Callable[[], None]) -> None:
+        self._address = address
+        self._lost = lost
+        self._lock = native.Lock()
+        self._busy = False
+        self._queue: deque[Job] = deque()
+        self._link: Link | None = None
+        self._connected = False
+        self.closed = False
+
+    def run(self, commands: Sequence[Sequence[Any]], deadline: float) -> list[Any]:
+        """Carry out commands in one round trip.
+
+        Returns:
+            Their replies, with `ReplyError` where the server answered with one.
+
+        Raises:
+            Failure: `uncertain` says whether they may have been carried out.
+        """
+        data = pack(*commands[0]) if len(commands) == 1 else b"".join([pack(*c) for c in commands])
+        with self._lock:
+            if self.closed:
+                raise Closed("it was closed: make another one")
+            if not self._busy:
+                self._busy = True
+                job = None
+            else:
+                job = Job(data, len(commands), deadline)
+                self._queue.append(job)
+        if job is None:
+            try:
+                return self._exchange(data, len(commands), deadline)
+            finally:
+                self._hand_over()
+        return self._follow(job)
+
+    def _follow(self, job: Job) -> list[Any]:
+        try:
+            job.signal.wait(max(0.0, job.deadline - time.monotonic()))
+        except BaseException:
+            self._leave(job)
+            raise
+        if not job.signal.is_set:
+            self._leave(job)
+        elif job.leads:
+            self._lead(job)
+        if job.error is not None:
+            raise job.error
+        assert job.replies is not None
+        return job.replies
+
+    def _leave(self, job: Job) -> None:
+        """Give up waiting: nothing was sent if the job still stands in the queue."""
+        with self._lock:
+            waiting = job in self._queue
+            if waiting:
+                self._queue.remove(job)
+            leads = job.leads
+            if job.replies is None and job.error is None:
+                job.error = Late("it did not answer in time", not waiting and not leads)
+        if leads:
+            self._hand_over()
+
+    def _lead(self, job: Job) -> None:
+        """Make one round trip for everybody who waits."""
+        with self._lock:
+            batch = [job, *self._queue]
+            self._queue.clear()
+        deadline = max(one.deadline for one in batch)
+        try:
+            try:
+                replies = self._exchange(
+                    b"".join([one.data for one in batch]), sum(one.count for one in batch), deadline
+                )
+            except Failure as error:
+                for one in batch:
+                    one.error = error
+            except BaseException:
+                for one in batch:
+                    one.error = Failure("the call that carried this one was interrupted", True)
+                raise
+            else:
+                at = 0
+                for one in batch:
+                    one.replies = replies[at : at + one.count]
+                    at += one.count
+        finally:
+            for one in batch[1:]:
+                one.signal.set()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            following = self._queue.popleft() if self._queue else None
+            if following is None:
+                self._busy = False
+            else:
+                following.leads = True
+        if following is not None:
+            following.signal.set()
+
+    # ── the connection ───────────────────────────────────────────────────────────────────────────────────
+
+    def _exchange(self, data: bytes, count: int, deadline: float) -> list[Any]:
+        link = self._link
+        if link is None or link.stale:
+            link = self._open(deadline)
+        try:
+            link.send(data, deadline)
+            replies = [link.read(deadline) for _ in range(count)]
+        except BaseException:
+            self._drop()
+            raise
+        link.used = time.monotonic()
+        if type(replies[0]) is ReplyError and str(replies[0]).startswith("READONLY"):
+            # The server became a replica: whoever is the primary now is found by connecting again.
+            self._drop()
+        return replies
+
+    def _open(self, deadline: float) -> Link:
+        """Connect; again and again until the deadline if there was a connection before."""
+        self._drop()
+        pause = PAUSE_FIRST
+        while True:
+            try:
+                link = self._link = open_link(self._address, deadline)
+                break
+            except Failure as error:
+                brief = isinstance(error, Unreachable) or getattr(error, "code", "") in TEMPORARY
+                if not (brief and self._connected) or time.monotonic() + pause >= deadline or self.closed:
+                    error.uncertain = False
+                    raise
+            native.Signal().wait(pause)
+            pause = min(pause * 2, PAUSE_MOST)
+        self._connected = True
+        return link
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+            self._lost()
+
+    def close(self) -> None:
+        """End the connection; whoever uses it gets an error."""
+        self.closed = True
+        link = self._link
+        if link is not None:
+            link.interrupt()
+            link.close()
+
+
+class Client:
+    """Commands to one server: a lane per world (usually one), scripts, and translated errors.
+
+    Attributes:
+        troubled: when a connection was lost last, on the monotonic clock; 0.0 if never.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.troubled = 0.0
+        self._lock = native.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._native: Lane | None = None
+        self._green: WeakKeyDictionary[Any, Lane] = WeakKeyDictionary()
+
+    def lane(self) -> Lane:
+        """The lane of the calling thread's world."""
+        if self._pid != os.getpid():
+            self._lock = native.Lock()
+            self._reset()
+        here = world()
+        lane = self._native if here is None else self._green.get(here)
+        if lane is None:
+            with self._lock:
+                lane = self._native if here is None else self._green.get(here)
+                if lane is None:
+                    lane = Lane(self.address, self.lost)
+                    if here is None:
+                        self._native = lane
+                    else:
+                        self._green[here] = lane
+        return lane
+
+    def lost(self) -> None:
+        """Note that a connection was lost."""
+        self.troubled = time.monotonic()
+
+    def run(self, commands: Sequence[Sequence[Any]], deadline: float, again: bool = False) -> list[Any]:
+        """Carry out commands in one round trip; errors that the server answered are in the list.
+
+        Those that the server could not carry out for the moment (it loads, or a failover is under way) are
+        sent again until the deadline.
+
+        Parameters:
+            again: they may be repeated if the connection is lost meanwhile.
+        """
+        replies = self._run(commands, deadline, again)
+        pause = PAUSE_FIRST
+        while refused := [i for i, reply in enumerate(replies) if _is_temporary(reply)]:
+            if time.monotonic() + pause >= deadline:
+                break
+            native.Signal().wait(pause)
+            pause = min(pause * 2, PAUSE_MOST)
+            later = self._run([commands[i] for i in refused], deadline, again)
+            for i, reply in zip(refused, later, strict=True):
+                replies[i] = reply
+        return replies
+
+    def _run(self, commands: Sequence[Sequence[Any]], deadline: float, again: bool) -> list[Any]:
+        while True:
+            try:
+                return self.lane().run(commands, deadline)
+            except Unreachable as error:
+                if not (again and error.uncertain) or time.monotonic() >= deadline:
+                    raise
+
+    def do(self, *command: Any, deadline: float, again: bool = False) -> Any:
+        """Carry out one command.
+
+        Raises:
+            Refused: the server answered with an error.
+        """
+        return self.done(self.run([command], deadline, again)[0])
+
+    def all(self, commands: Sequence[Sequence[Any]], deadline: float, again: bool = False) -> list[Any]:
+        """Carry out commands in one round trip; the first error that the server answered is raised."""
+        return [self.done(reply) for reply in self.run(commands, deadline, again)] if commands else []
+
+    def done(self, reply: Any) -> Any:
+        """Return a reply, or raise the error that it is."""
+        if type(reply) is ReplyError:
+            raise refusal(str(reply))
+        return reply
+
+    def script(
+        self, script: Script, arguments: Sequence[Any], deadline: float, again: bool = False
+    ) -> Any:
+        """Run a script, which the server may have to be given first."""
+        command = ("EVALSHA", script.sha, 0, *arguments)
+        reply = self.run([command], deadline, again)[0]
+        if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):
+            self.all([("SCRIPT", "LOAD", source) for source in SOURCES], deadline, True)
+            reply = self.run([command], deadline, again)[0]
+        return self.done(reply)
+
+    def close(self) -> None:
+        """End all connections. Idempotent."""
+        with self._lock:
+            lanes = [lane for lane in (self._native, *self._green.values()) if lane is not None]
+        if self._pid == os.getpid():
+            for lane in lanes:
+                lane.close()
+
+
+def _is_temporary(reply: Any) -> bool:
+    return type(reply) is ReplyError and str(reply).partition(" ")[0] in TEMPORARY

@@ -1,0 +1,254 @@
+"""One connection to a Redis server, used by one caller at a time."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket as plain_socket
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from greenq.redis.address import Address
+from greenq.redis.failures import Failure, Late, Refused, Unreachable, refusal
+from greenq.redis.resp import MORE, ProtocolError, ReplyError, is_push, pack, reader
+from greenq.redis.tls import TlsSocket
+from pools import native
+from pools.wakeup import current_hub
+
+__all__ = ["Link", "world"]
+
+CHUNK = 262144
+LONG_IDLE = 0.2
+"""Seconds after which a connection is looked at before it is used again: the server may have ended it."""
+
+
+def world() -> Any:
+    """What tells apart threads that cannot share a socket: the hub of the calling thread, or None."""
+    here = current_hub()
+    return None if here is None else here[1]
+
+
+def sockets(off_hub: bool) -> tuple[Any, Any]:
+    """The socket class and `getaddrinfo` that let the calling thread's world go on while they wait."""
+    here = None if off_hub else current_hub()
+    if here is None:
+        return native.original("socket", "socket"), native.original("socket", "getaddrinfo")
+    green = importlib.import_module("gevent.socket" if here[0] == "gevent" else "eventlet.green.socket")
+    return green.socket, green.getaddrinfo
+
+
+class Link:
+    """A connection that has logged in.
+
+    Parameters:
+        deadline: on the monotonic clock, for connecting.
+        off_hub: wait as a native thread, whatever hub the calling thread has.
+        host: a server instead of the address's own, as Sentinel names it.
+
+    Attributes:
+        pushes: what came without being asked for; whoever reads takes it out.
+
+    Raises:
+        Unreachable: nobody answers there.
+        Refused: the server does not let us in.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        deadline: float,
+        *,
+        off_hub: bool = False,
+        host: tuple[str, int] | None = None,
+    ) -> None:
+        self.address = address
+        self.pid = os.getpid()
+        self.pushes: list[Any] = []
+        self.used = 0.0
+        self._reader = reader()
+        self._host = host or (address.hosts[0] if address.hosts else None)
+        where = address.path or "{}:{}".format(*(self._host or ("", 0)))
+        self._where = where
+        try:
+            self._socket = self._connect(deadline, off_hub)
+        except (OSError, ssl.SSLError) as error:
+            raise Unreachable(f"nobody answers at {where}: {_reason(error)}") from error
+        try:
+            self._greet(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, deadline: float, off_hub: bool) -> Any:
+        make, getaddrinfo = sockets(off_hub)
+        if self.address.path is not None:
+            return _dial(make, plain_socket.AF_UNIX, self.address.path, deadline)
+        assert self._host is not None
+        problem: OSError | None = None
+        for family, _, _, _, place in getaddrinfo(*self._host, 0, plain_socket.SOCK_STREAM):
+            try:
+                made = _dial(make, family, place, deadline)
+            except OSError as error:
+                problem = error
+                continue
+            if self.address.tls is None:
+                return made
+            try:
+                return TlsSocket(made, self.address.tls, self._host[0])
+            except BaseException:
+                made.close()
+                raise
+        raise problem or OSError("the name has no address")
+
+    def _greet(self, deadline: float) -> None:
+        address = self.address
+        hello: list[Any] = ["HELLO", "3"]
+        if address.password is not None:
+            hello += ["AUTH", address.user or "default", address.password]
+        commands = [hello, ["CLIENT", "SETNAME", "greenq"]]
+        if address.db:
+            commands.append(["SELECT", address.db])
+        self.send(b"".join(pack(*command) for command in commands), deadline)
+        replies = [self.read(deadline) for _ in commands]
+        for reply in (replies[0], *replies[2:]):
+            if isinstance(reply, ReplyError):
+                refused = refusal(str(reply))
+                raise Refused(f"{self._where}: {refused}", refused.code)
+
+    # ── commands and replies ─────────────────────────────────────────────────────────────────────────────
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Send packed commands.
+
+        Raises:
+            Late, Unreachable: some of it may have arrived; the link is of no more use.
+        """
+        try:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            self._socket.sendall(data)
+        except TimeoutError as error:
+            raise Late(f"{self._where} takes nothing", True) from error
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise Unreachable(f"the connection to {self._where} was lost: {_reason(error)}", True) from error
+
+    def read(self, deadline: float) -> Any:
+        """The next reply; pushes are put aside. An error that the server answered is returned, not raised.
+
+        Raises:
+            Late, Unreachable, Failure: the link is of no more use.
+        """
+        while True:
+            reply = self._next()
+            if reply is MORE:
+                self._receive(deadline)
+            elif is_push(reply):
+                self.pushes.append(reply)
+            else:
+                return reply
+
+    def push(self, deadline: float) -> bool:
+        """Wait until something comes that nobody asked for; False if nothing did until the deadline."""
+        while not self.pushes:
+            reply = self._next()
+            if reply is MORE:
+                try:
+                    self._receive(deadline)
+                except Late:
+                    return False
+            elif is_push(reply):
+                self.pushes.append(reply)
+        return True
+
+    def call(self, commands: Sequence[Sequence[Any]], deadline: float) -> list[Any]:
+        """Send commands in one go and read their replies, errors among them."""
+        self.send(b"".join([pack(*command) for command in commands]), deadline)
+        replies = [self.read(deadline) for _ in commands]
+        self.used = time.monotonic()
+        return replies
+
+    def _next(self) -> Any:
+        try:
+            return self._reader.gets()
+        except ProtocolError as error:
+            raise Failure(f"what answers at {self._where} is no Redis server ({error})", True) from error
+
+    def _receive(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            data = self._socket.recv(CHUNK)
+        except TimeoutError as error:
+            raise Late(f"{self._where} does not answer", True) from error
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise Unreachable(f"the connection to {self._where} was lost: {_reason(error)}", True) from error
+        if not data:
+            raise Unreachable(f"{self._where} ended the connection", True)
+        self._reader.feed(data)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def stale(self) -> bool:
+        """Whether it was idle for long and the server has ended it, or somebody else's fork owns it."""
+        if self.pid != os.getpid():
+            return True
+        if time.monotonic() - self.used < LONG_IDLE:
+            return False
+        return self._ended()
+
+    def _ended(self) -> bool:
+        """Look without waiting, past whatever made the socket green."""
+        try:
+            look = native.original("socket", "socket")(fileno=os.dup(self._socket.fileno()))
+        except (OSError, ValueError):
+            return True
+        try:
+            return not look.recv(1, plain_socket.MSG_PEEK | plain_socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            look.close()
+
+    def interrupt(self) -> None:
+        """Make whoever reads go on with an error; from any thread."""
+        try:
+            self._socket.shutdown(plain_socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        try:
+            self._socket.close()
+        except OSError:
+            return
+
+
+def _dial(make: Any, family: int, place: Any, deadline: float) -> Any:
+    made = make(family, plain_socket.SOCK_STREAM)
+    try:
+        made.settimeout(max(0.001, deadline - time.monotonic()))
+        if family != plain_socket.AF_UNIX:
+            made.setsockopt(plain_socket.IPPROTO_TCP, plain_socket.TCP_NODELAY, 1)
+            made.setsockopt(plain_socket.SOL_SOCKET, plain_socket.SO_KEEPALIVE, 1)
+        made.connect(place)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}): give ssl_ca_certs"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error})"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -1,0 +1,104 @@
+"""Send messages: many in one round trip, each confirmed by the server's answer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from greenq.errors import GreenqError, PublishError, PublishTimeout
+from greenq.message import Message
+from greenq.redis.envelope import pack
+from greenq.redis.failures import Failure, refusal
+from greenq.redis.keys import Keys
+from greenq.redis.lane import Client
+from greenq.redis.resp import ReplyError
+from greenq.redis.upkeep import declarations
+
+__all__ = ["Publisher"]
+
+CHUNK = 1000
+CHUNK_BYTES = 4_000_000
+"""Messages, and their bytes, of one command."""
+
+
+class Publisher:
+    """Puts messages on kombu's lists."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._declared: set[str] = set()
+
+    def publish(self, messages: Sequence[Message], deadline: float) -> list[GreenqError | None]:
+        """Send messages; for each None, or why it was not, or may not have been, sent.
+
+        Raises:
+            Failure: none was sent.
+        """
+        errors: list[GreenqError | None] = [None] * len(messages)
+        commands: list[list[Any]] = []
+        places: list[list[int]] = []
+        size = 0
+        for i, message in enumerate(messages):
+            try:
+                raw = pack(message)
+            except PublishError as error:
+                errors[i] = error
+                continue
+            command = self._command(message, raw)
+            size += len(raw)
+            if commands and command[:2] == commands[-1][:2] and len(places[-1]) < CHUNK and size < CHUNK_BYTES:
+                commands[-1] += command[2:]
+                places[-1].append(i)
+            else:
+                commands.append(command)
+                places.append([i])
+                size = len(raw)
+        if commands:
+            self._send(commands, places, errors, self._undeclared(messages), deadline)
+        return errors
+
+    def _command(self, message: Message, raw: bytes) -> list[Any]:
+        name = self._keys.list_of(message.queue, message.priority)
+        if message.due is None or message.headers.get("eta") is not None or message.due <= time.time():
+            return ["LPUSH", name, raw]
+        # A due time that is not in the headers would be lost on a list: no Celery worker could know it.
+        size = len(name.encode())
+        member = b"%05d%b%b%b" % (size, name.encode(), secrets.token_hex(7).encode(), raw)
+        return ["ZADD", self._keys.delayed(message.queue), message.due * 1000, member]
+
+    def _undeclared(self, messages: Sequence[Message]) -> set[str]:
+        return {message.queue for message in messages if message.queue not in self._declared}
+
+    def _send(
+        self,
+        commands: list[list[Any]],
+        places: list[list[int]],
+        errors: list[GreenqError | None],
+        undeclared: set[str],
+        deadline: float,
+    ) -> None:
+        failed: GreenqError | None = None
+        sent = list(commands)
+        if undeclared:
+            valid = {queue for queue in undeclared if isinstance(queue, str) and queue.isprintable()}
+            sent += declarations(self._keys, valid)  # type: ignore[arg-type]
+        try:
+            replies = self._client.run(sent, deadline)
+        except Failure as error:
+            if not error.uncertain:
+                raise
+            failed = PublishTimeout(f"{error}: the message may have arrived")
+            replies = [None] * len(commands)
+        else:
+            self._declared |= undeclared
+        for reply, some in zip(replies, places, strict=False):
+            if type(reply) is ReplyError:
+                problem: GreenqError | None = PublishError(f"{refusal(str(reply))}; nothing was sent")
+            else:
+                problem = failed
+            if problem is not None:
+                for i in some:
+                    errors[i] = problem

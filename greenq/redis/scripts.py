@@ -1,0 +1,320 @@
+"""What Redis does in one step: take and lease, settle, give back. Bodies are never read or rewritten here.
+
+A lease is a field of the process's hash: ``<nonce><number>:<list>``, with the raw message as its value. The
+number rises with every fetch, so that sorting fields sorts by age; the list is where the message came from.
+
+All keys come as arguments: a key that a script declares would be tracked for the connection that waits, and
+each settlement would wake it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+__all__ = [
+    "ACKNOWLEDGE", "COMMIT", "FETCH", "GIVE_BACK", "PURGE", "REPLAY", "RESTORE", "SOURCES", "STORE", "Script",
+]  # fmt: skip
+
+ATTEMPTS_KEPT = 7 * 86400
+"""Seconds that a count of deaths is kept after its last rise: a Celery worker may have ended the message."""
+HEAD = 14
+"""Characters of a field before the colon."""
+PROMOTED = 1000
+"""How many due messages one fetch moves at most: a script must not hold the server for long."""
+
+
+class Script:
+    """A script and the name that the server calls it by."""
+
+    __slots__ = ("sha", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.sha = sha1(source.encode()).hexdigest()
+
+
+_IDENTITY = """
+local function identity(message)
+  if #message > 4096 then
+    message = #message .. string.sub(message, 1, 1024) .. string.sub(message, -1024)
+  end
+  return redis.sha1hex(message)
+end
+"""
+"""A message is counted by what it is: the same bytes come back after each death."""
+
+FETCH = Script(
+    _IDENTITY
+    + f"""
+local leased, lease, processes, attempts = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local process, milliseconds = ARGV[5], ARGV[6]
+local left, nonce, number = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
+if redis.call('EXISTS', lease) == 0 then
+  redis.call('SET', lease, '', 'PX', milliseconds)
+  redis.call('HSET', processes, process, milliseconds)
+end
+local counted = redis.call('EXISTS', attempts) == 1
+local reply, problem, now, due = {{-1}}, false, nil, nil
+
+local function promote(delayed)
+  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+  if not first[1] then return end
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + time[2] / 1000
+  end
+  if tonumber(first[2]) > now then
+    due = math.min(due or first[2], first[2])
+    return
+  end
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, {PROMOTED})) do
+    local size = tonumber(string.sub(member, 1, 5))
+    local moved = redis.pcall('LPUSH', string.sub(member, 6, 5 + size), string.sub(member, 6 + size + {HEAD}))
+    if type(moved) == 'number' then redis.call('ZREM', delayed, member) else problem = moved.err end
+  end
+  local following = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+  if following then due = math.min(due or following, following) end
+end
+
+local function take(list, most, place)
+  local messages = redis.pcall('RPOP', list, most)
+  if not messages then return 0 end
+  if messages.err then
+    problem = messages.err
+    return 0
+  end
+  local pairs_, suffix = {{}}, ':' .. list
+  for i, message in ipairs(messages) do
+    pairs_[#pairs_ + 1] = nonce .. string.format('%010d', number) .. suffix
+    pairs_[#pairs_ + 1] = message
+    number = number + 1
+    if #pairs_ == 2000 or i == #messages then
+      redis.call('HSET', leased, unpack(pairs_))
+      pairs_ = {{}}
+    end
+  end
+  local deaths = false
+  if counted then
+    deaths = {{}}
+    for i, message in ipairs(messages) do
+      deaths[i] = tonumber(redis.call('HGET', attempts, identity(message)) or 0)
+    end
+  end
+  reply[#reply + 1] = place
+  reply[#reply + 1] = deaths
+  reply[#reply + 1] = messages
+  return #messages
+end
+
+for round = 1, 2 do
+  local at, place = 11, 0
+  for _ = 1, tonumber(ARGV[10]) do
+    local delayed, share, lists = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    if round == 1 then promote(delayed) else share = left end
+    share = math.min(share, left)
+    for i = at + 3, at + 2 + lists do
+      if share > 0 then
+        local taken = take(ARGV[i], share, place)
+        share, left = share - taken, left - taken
+      end
+      place = place + 1
+    end
+    at = at + 3 + lists
+  end
+  if left <= 0 then break end
+end
+if due then reply[1] = math.max(0, math.ceil(due - now)) end
+if problem then reply[#reply + 1] = problem end
+return reply
+"""
+)
+"""Lease up to so many messages.
+
+Arguments: the process's keys and name, its lease in milliseconds, how many, nonce, first number, how many
+queues; then for each queue its delayed set, its share in the first round, how many lists, the lists.
+Returns in how many milliseconds the next delayed message is due, or -1; for each list with something its
+place, the counts of deaths or nil, the messages; and perhaps an error.
+"""
+
+ACKNOWLEDGE = Script("""
+local lost = {}
+for i = 2, #ARGV do
+  if redis.call('HDEL', ARGV[1], ARGV[i]) == 0 then lost[#lost + 1] = i - 2 end
+end
+return lost
+""")
+"""End leases; returns the places of those that were lost."""
+
+STORE = Script("""
+local undecided = {}
+for i = 1, #ARGV, 4 do
+  local key, value, lasts, expected = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local found = redis.call('EXISTS', key) == 1 and redis.call('GET', key)
+  if (found or '') ~= expected then
+    undecided[#undecided + 1] = (i - 1) / 4
+  else
+    if lasts == '' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', lasts) end
+    redis.call('PUBLISH', key, value)
+  end
+end
+return undecided
+""")
+"""Store results over what the caller has seen there: four arguments each, key, value, milliseconds, seen.
+
+Returns the places of those where something else stands now; the caller looks at it and decides.
+"""
+
+COMMIT = Script(
+    _IDENTITY
+    + f"""
+local leased, attempts = ARGV[1], ARGV[2]
+local at, reply, time = 3, {{}}, nil
+local function next_()
+  at = at + 1
+  return ARGV[at - 1]
+end
+while at <= #ARGV do
+  local code, field, raw = next_(), next_(), nil
+  local extra = {{}}
+  for i = 1, tonumber(next_()) do extra[i] = next_() end
+  local children = at + 1
+  at = children + 2 * tonumber(ARGV[at])
+  local results, state = at, 1
+  at = at + 1
+  if ARGV[results] == '1' then
+    at = at + 4
+    local found = redis.call('EXISTS', ARGV[results + 1]) == 1 and redis.call('GET', ARGV[results + 1])
+    if (found or '') ~= ARGV[results + 4] then state = 2 end
+  end
+  if state == 1 then
+    for i = children, results - 1, 2 do
+      local kind = redis.call('TYPE', ARGV[i]).ok
+      if kind ~= 'list' and kind ~= 'none' then state = 3 end
+    end
+  end
+  if state == 1 and code ~= 'N' then
+    if code ~= 'A' then raw = redis.call('HGET', leased, field) end
+    if redis.call('HDEL', leased, field) == 0 then state = 0 end
+  end
+  if state == 1 then
+    for i = children, results - 1, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
+    if ARGV[results] == '1' then
+      local key, value, lasts = ARGV[results + 1], ARGV[results + 2], ARGV[results + 3]
+      if lasts == '' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', lasts) end
+      redis.call('PUBLISH', key, value)
+    end
+    local list = string.sub(field, {HEAD + 2})
+    if code == 'Q' then
+      if type(redis.pcall('RPUSH', list, raw)) ~= 'number' then
+        redis.call('HSET', leased, field, raw)
+        state = 3
+      end
+    elseif code == 'T' then
+      if not time then
+        local now = redis.call('TIME')
+        time = now[1] * 1000 + now[2] / 1000
+      end
+      local member = string.format('%05d', #list) .. list .. string.sub(field, 1, {HEAD}) .. raw
+      redis.call('ZADD', extra[1], time + tonumber(extra[2]), member)
+    elseif code == 'D' then
+      redis.call('ZADD', extra[1], extra[2], extra[3])
+      redis.call('HSET', extra[4], extra[3], extra[6])
+      redis.call('HSET', extra[5], extra[3], raw)
+    end
+    if code == 'a' or code == 'D' then redis.call('HDEL', attempts, identity(raw)) end
+  end
+  reply[#reply + 1] = state
+end
+return reply
+"""
+)
+"""Publish, store and settle outcomes, each as a whole or not at all.
+
+Arguments: the lease hash and the hash of deaths; then for each outcome a code (N nothing to settle, A
+acknowledge, a the same with deaths to forget, Q requeue, T put off, D dead-letter), the field, how many
+extras, the extras; how many children, list and message of each; 0, or 1 with the result's key, value,
+milliseconds and what the caller has seen there.
+Returns for each: 1 done, 0 lease lost, 2 another result stands there, 3 a list is something else.
+"""
+
+GIVE_BACK = Script(
+    _IDENTITY
+    + f"""
+local leased, lease, processes, attempts = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local process, charge, dead, first, after = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+if dead == '1' and redis.call('EXISTS', lease) == 1 then return 0 end
+local fields, all, count = {{}}, true, 0
+for _, field in ipairs(redis.call('HKEYS', leased)) do
+  local head = string.sub(field, 1, {HEAD})
+  if first == '' or (head >= first and head < after) then fields[#fields + 1] = field end
+end
+table.sort(fields, function(one, other) return one > other end)
+for _, field in ipairs(fields) do
+  local raw = redis.call('HGET', leased, field)
+  local pushed = redis.pcall('RPUSH', string.sub(field, {HEAD + 2}), raw)
+  if type(pushed) == 'number' then
+    redis.call('HDEL', leased, field)
+    count = count + 1
+    if charge == '1' then
+      redis.call('HINCRBY', attempts, identity(raw), 1)
+      redis.call('EXPIRE', attempts, {ATTEMPTS_KEPT})
+    end
+  else
+    all = false
+  end
+end
+if first == '' and all then
+  redis.call('DEL', lease)
+  redis.call('HDEL', processes, process)
+end
+return count
+"""
+)
+"""Return what a process holds to the front of the lists where it came from; how many they were.
+
+Arguments: the process's keys and name, whether to count it as a death, whether only if its lease ran out,
+and the first head and the one after the last; empty for all.
+"""
+
+RESTORE = Script("""
+if redis.call('HGET', ARGV[1], ARGV[3]) ~= ARGV[4] then return 0 end
+redis.call('ZREM', ARGV[2], ARGV[3])
+redis.call('HDEL', ARGV[1], ARGV[3])
+for i = 5, #ARGV, 2 do redis.call('RPUSH', ARGV[i], ARGV[i + 1]) end
+return 1
+""")
+"""Return what a Celery worker left: kombu's hash, its index, the tag, what is there, then lists and messages."""
+
+PURGE = Script("""
+local count = redis.call('ZCARD', ARGV[1])
+redis.call('DEL', ARGV[1])
+for i = 2, #ARGV do
+  local size = redis.pcall('LLEN', ARGV[i])
+  if type(size) == 'number' then
+    count = count + size
+    redis.call('DEL', ARGV[i])
+  end
+end
+return count
+""")
+"""Drop the delayed set and the lists of a queue; how many messages they held."""
+
+REPLAY = Script(
+    _IDENTITY
+    + """
+local raw = redis.call('HGET', ARGV[2], ARGV[4])
+if not raw then return 0 end
+redis.call('LPUSH', ARGV[5], raw)
+redis.call('HDEL', ARGV[1], ARGV[4])
+redis.call('HDEL', ARGV[2], ARGV[4])
+redis.call('ZREM', ARGV[3], ARGV[4])
+redis.call('HDEL', ARGV[6], identity(raw))
+return 1
+"""
+)
+"""Send a dead letter to its list: the hashes of letters and of raw messages, the set, key, list, deaths."""
+
+SOURCES = tuple(
+    script.source
+    for script in (FETCH, ACKNOWLEDGE, STORE, COMMIT, GIVE_BACK, RESTORE, PURGE, REPLAY)
+)

@@ -1,0 +1,154 @@
+"""End leases: many at once, each together with what its task leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from greenq.message import Delivery, Message, Result, Settlement, Verdict
+from greenq.redis.envelope import pack
+from greenq.redis.keys import Keys
+from greenq.redis.lane import Client
+from greenq.redis.scripts import ACKNOWLEDGE, COMMIT
+
+__all__ = ["BAD_LIST", "DONE", "LOST", "UNDECIDED", "Step", "carry_out", "lasting", "settle"]
+
+CHUNK = 1000
+"""Steps of one script: it must not hold the server for long."""
+LOST, DONE, UNDECIDED, BAD_LIST = 0, 1, 2, 3
+
+
+class Step:
+    """One outcome, or one settlement alone, as the script takes it.
+
+    Parameters:
+        key: where the result is stored.
+        seen: what the caller has seen there, empty for nothing.
+    """
+
+    __slots__ = ("children", "key", "process", "result", "seen", "settlement", "token")
+
+    def __init__(
+        self,
+        settlement: Settlement | None,
+        publishes: Sequence[Message] = (),
+        result: Result | None = None,
+        key: str = "",
+    ) -> None:
+        self.settlement = settlement
+        self.process, self.token = _token(settlement.delivery) if settlement is not None else ("", "")
+        self.children = [(message, pack(message)) for message in publishes]
+        self.result = result
+        self.key = key
+        self.seen = b""
+
+    def arguments(self, keys: Keys) -> list[Any]:
+        """What the script gets of it."""
+        code, extras = self._settlement(keys)
+        found: list[Any] = [code, self.token, len(extras), *extras, len(self.children)]
+        for message, raw in self.children:
+            found += [keys.list_of(message.queue, message.priority), raw]
+        if self.result is None:
+            found.append(0)
+        else:
+            found += [1, self.key, self.result.payload, lasting(self.result), self.seen]
+        return found
+
+    def _settlement(self, keys: Keys) -> tuple[str, list[Any]]:
+        settlement = self.settlement
+        if settlement is None:
+            return "N", []
+        delivery, verdict = settlement.delivery, settlement.verdict
+        if verdict is Verdict.ACK:
+            return ("a" if delivery.attempts else "A"), []
+        if verdict is Verdict.RETRY_AT and settlement.due is not None:
+            # The time left, not the time of day: worker and server may not agree about that.
+            left = max(0.0, settlement.due - time.time()) * 1000
+            return "T", [keys.delayed(delivery.queue), f"{left:.3f}"]
+        if verdict is Verdict.DEAD:
+            return "D", self._letter(keys, settlement)
+        return "Q", []
+
+    def _letter(self, keys: Keys, settlement: Settlement) -> list[Any]:
+        queue, died = settlement.delivery.queue, time.time()
+        about = {
+            "queue": queue,
+            "list": self.token.partition(":")[2],
+            "died": died,
+            "reason": settlement.reason or "",
+            "trace": settlement.trace,
+        }
+        key = f"{queue}:{secrets.token_hex(8)}"
+        return [keys.dead(queue), died, key, keys.letters, keys.raw_letters, json.dumps(about)]
+
+
+def lasting(result: Result) -> str:
+    """The milliseconds that a result is kept, as text; empty for ever."""
+    return "" if result.expires is None else str(max(1, math.ceil(result.expires * 1000)))
+
+
+def settle(client: Client, keys: Keys, settlements: Sequence[Settlement], deadline: float) -> list[bool]:
+    """End leases; for each whether it was still held."""
+    if all(s.verdict is Verdict.ACK and not s.delivery.attempts for s in settlements):
+        return _acknowledge(client, keys, settlements, deadline)
+    steps = [Step(settlement) for settlement in settlements]
+    return [state == DONE for state in carry_out(client, keys, steps, deadline)]
+
+
+def _acknowledge(
+    client: Client, keys: Keys, settlements: Sequence[Settlement], deadline: float
+) -> list[bool]:
+    done = [False] * len(settlements)
+    by_process: dict[str, tuple[list[int], list[str]]] = {}
+    for i, settlement in enumerate(settlements):
+        process, token = _token(settlement.delivery)
+        if token:
+            places, tokens = by_process.setdefault(process, ([], []))
+            places.append(i)
+            tokens.append(token)
+    for process, (places, tokens) in by_process.items():
+        leased = keys.leased(process)
+        for at in range(0, len(tokens), CHUNK):
+            some = tokens[at : at + CHUNK]
+            lost = client.script(ACKNOWLEDGE, (leased, *some), deadline, again=True)
+            for i in places[at : at + CHUNK]:
+                done[i] = True
+            for i in lost:
+                done[places[at + i]] = False
+    return done
+
+
+def carry_out(client: Client, keys: Keys, steps: Sequence[Step], deadline: float) -> list[int]:
+    """Carry out steps, each as a whole or not at all; for each DONE, LOST, UNDECIDED or BAD_LIST."""
+    states = [LOST] * len(steps)
+    by_process: dict[str, list[int]] = {}
+    for i, step in enumerate(steps):
+        if step.token or step.settlement is None:
+            by_process.setdefault(step.process, []).append(i)
+    for process, places in by_process.items():
+        # What goes back to the front of its list goes last first, so that its order stays.
+        places.sort(key=lambda i: steps[i].token if _goes_back(steps[i]) else "~", reverse=True)
+        head = (keys.leased(process), keys.attempts)
+        for at in range(0, len(places), CHUNK):
+            some = places[at : at + CHUNK]
+            arguments = [argument for i in some for argument in steps[i].arguments(keys)]
+            replies = client.script(COMMIT, (*head, *arguments), deadline, again=True)
+            for i, state in zip(some, replies, strict=True):
+                states[i] = state
+    return states
+
+
+def _goes_back(step: Step) -> bool:
+    return step.settlement is not None and step.settlement.verdict is Verdict.REQUEUE
+
+
+def _token(delivery: Delivery) -> tuple[str, str]:
+    """The process and the field of a lease; empty if it is not one of ours."""
+    token = delivery.token
+    if type(token) is tuple and len(token) == 2 and type(token[0]) is str and type(token[1]) is str:
+        return token
+    return "", ""

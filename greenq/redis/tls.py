@@ -1,0 +1,114 @@
+"""TLS over any socket: it encrypts in memory, so that plain, gevent's and eventlet's sockets all do."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from greenq.errors import ConfigError
+from greenq.redis.address import Tls
+from pools import native
+
+__all__ = ["TlsSocket"]
+
+CHUNK = 65536
+
+
+class TlsSocket:
+    """Looks like the socket that it wraps, as far as `Link` needs one.
+
+    Parameters:
+        socket: connected; the handshake is done here.
+        hostname: of the server, for the certificate's check.
+
+    Raises:
+        ConfigError: a file of certificates cannot be read.
+        ssl.SSLError, OSError: the handshake failed.
+    """
+
+    def __init__(self, socket: Any, tls: Tls, hostname: str) -> None:
+        self._socket = socket
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._lock = native.Lock()
+        context = _context(tls)
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=hostname if context.check_hostname else None
+        )
+        while True:
+            try:
+                self._object.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._pull()
+        self._flush()
+
+    def sendall(self, data: bytes) -> None:
+        """Encrypt and send everything."""
+        view = memoryview(data)
+        with self._lock:
+            while view:
+                view = view[self._object.write(view) :]
+            encrypted = self._outgoing.read()
+        self._socket.sendall(encrypted)
+
+    def recv(self, size: int) -> bytes:
+        """Wait for data and decrypt it; empty at the end."""
+        while True:
+            try:
+                with self._lock:
+                    return bytes(self._object.read(size))
+            except ssl.SSLWantReadError:
+                self._flush()
+                if not self._pull():
+                    return b""
+            except ssl.SSLZeroReturnError:
+                return b""
+
+    def settimeout(self, seconds: float) -> None:
+        """Bound the following calls."""
+        self._socket.settimeout(seconds)
+
+    def fileno(self) -> int:
+        """The descriptor of the socket below."""
+        return int(self._socket.fileno())
+
+    def shutdown(self, how: int) -> None:
+        """End the connection below; whoever waits in `recv` goes on."""
+        self._socket.shutdown(how)
+
+    def close(self) -> None:
+        """Close the socket below."""
+        self._socket.close()
+
+    def _flush(self) -> None:
+        with self._lock:
+            encrypted = self._outgoing.read()
+        if encrypted:
+            self._socket.sendall(encrypted)
+
+    def _pull(self) -> bool:
+        data = self._socket.recv(CHUNK)
+        with self._lock:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+        return bool(data)
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
+        if tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        raise ConfigError(
+            f"TLS: a certificate or key cannot be read ({error}): check ssl_ca_certs, ssl_certfile, ssl_keyfile"
+        ) from error
+    context.check_hostname = tls.hostname and tls.verify == "required"
+    context.verify_mode = {
+        "required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE,
+    }[tls.verify]  # fmt: skip
+    return context
