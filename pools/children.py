@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,7 @@ INTERRUPT = signal.SIGUSR1
 
 NUMBER = struct.Struct("<Q")
 CHUNK = 1 << 18
+NOTHING: tuple[int, bytes, BaseException | None] = (0, b"", None)
 
 
 def run_setup(setup: tuple[str, bytes] | None) -> None:
@@ -50,10 +52,13 @@ class Child:
         self._pid = os.getpid()
         self._running = 0
         self._interrupts: list[tuple[int, bytes]] = []
+        self._loading = False
+        self._raised = NOTHING
 
     def serve(self) -> None:
         """Run calls until the parent closes its end."""
         signal.signal(INTERRUPT, self._ring)
+        sys.unraisablehook = self._repeat
         os.register_at_fork(after_in_child=self._after_fork)
         self._send(frames.READY, 0, b"")
         while True:
@@ -97,13 +102,14 @@ class Child:
     def _run(self, number: int, payload: bytes) -> tuple[int, bytes]:
         try:
             try:
-                self._running = number
+                fn, args = frames.load(payload)
+                self._running = number  # only now: an interrupt in the middle of an import would break it
                 if self._interrupts:
                     self._raise_due()
-                fn, args = frames.load(payload)
                 value = contextvars.Context().run(fn, *args)
             finally:
                 self._running = 0
+                self._raised = NOTHING
             return frames.dump_outcome(value)
         except BaseException as error:
             self._running = 0  # also if an interrupt arrived in the middle of the line that does so above
@@ -119,7 +125,7 @@ class Child:
             if not data:
                 break
             self._interrupts.append((NUMBER.unpack_from(data)[0], data[NUMBER.size :]))
-        if self._running:
+        if self._running and not self._loading:
             self._raise_due()
 
     def _raise_due(self) -> None:
@@ -130,7 +136,26 @@ class Child:
                 return
             del self._interrupts[0]
             if number == self._running:
-                raise _load_interrupt(pickled)
+                self._loading = True
+                try:
+                    error = _load_interrupt(pickled)
+                finally:
+                    self._loading = False
+                self._raised = number, pickled, error
+                if self._interrupts:  # another came meanwhile
+                    os.kill(self._pid, INTERRUPT)
+                raise error
+
+    def _repeat(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """An exception was swallowed, as in a finalizer: if it was an interrupt, raise it again soon."""
+        number, pickled, error = self._raised
+        if unraisable.exc_value is None or unraisable.exc_value is not error:
+            sys.__unraisablehook__(unraisable)
+        elif number == self._running:
+            self._interrupts.insert(0, (number, pickled))
+            again = threading.Timer(0.01, os.kill, (self._pid, INTERRUPT))
+            again.daemon = True
+            again.start()
 
     def _after_fork(self) -> None:
         """In a process that a call forks: it must neither answer for the child nor keep its ends open."""

@@ -95,7 +95,7 @@ class Keeper:
     def post(self, fn: Callable[..., object], *args: Any) -> None:
         """Have `fn` called in the keeper's thread soon."""
         self._inbox.append((fn, args))
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # full, so that it wakes anyway; or closed with the thread
             self._bell.send(b"!")
 
     def renew(self, timeout: float) -> None:
