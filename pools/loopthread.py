@@ -139,8 +139,11 @@ class LoopThread:
         while not self._stopping:
             with contextlib.suppress(SystemExit, KeyboardInterrupt):  # of a task that the program made itself
                 self.loop.run_forever()
-        with contextlib.suppress(SystemExit, KeyboardInterrupt):
-            self.loop.run_until_complete(_clean_up(self.loop))
+        cleaning = self.loop.create_task(_clean_up(self.loop))
+        while not cleaning.done():
+            # RuntimeError: the order to stop was given before the loop began to run
+            with contextlib.suppress(SystemExit, KeyboardInterrupt, RuntimeError):
+                self.loop.run_until_complete(cleaning)
         self.loop.close()
 
 
