@@ -17,6 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always; the codes are in `greenq.cli.ending`.
     """
-    from greenq.cli.ending import run
+    try:
+        from greenq.cli.ending import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
     raise SystemExit(run(arguments))

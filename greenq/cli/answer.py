@@ -53,8 +53,10 @@ def wait_for(app: GreenQ, task_id: str, timeout: float | None) -> Result | None:
     """
     store = store_of(app)
     until = None if timeout is None else time.monotonic() + timeout
+    state = PENDING
     with screen.status() as line:
         while True:
+            line.say(f"waiting for {task_id} ({state})")
             rest = SLICE if until is None else min(SLICE, max(0.0, until - time.monotonic()))
             ended = store.wait([task_id], rest).get(task_id)
             if ended is not None:
@@ -62,7 +64,7 @@ def wait_for(app: GreenQ, task_id: str, timeout: float | None) -> Result | None:
             if until is not None and time.monotonic() >= until:
                 return None
             now = store.get([task_id], app.settings.results.timeout).get(task_id)
-            line.say(f"waiting for {task_id} ({now.state if now else PENDING})")
+            state = now.state if now else PENDING
 
 
 def complain(result: Result) -> None:

@@ -117,8 +117,9 @@ def _date(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError, OSError):
         raise click.UsageError(
             f"{option} {text!r} is not a date: write 2030-12-31, 2030-12-31T23:59 or 2030-12-31T23:59:00Z",
             _ctx(),

@@ -21,7 +21,7 @@ ALL = 1_000_000_000
 """A limit that no broker's dead letters reach."""
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def dead() -> None:
     """Look after messages that were given up.
 

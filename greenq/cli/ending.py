@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from greenq.errors import GreenqError
+from greenq.errors import ConfigError, GreenqError
 
 __all__ = ["BROKEN_PIPE", "BUG", "FAILED", "INTERRUPTED", "MISTAKE", "NOT_YET", "run"]
 
@@ -34,6 +34,9 @@ def run(arguments: list[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     place = _command_of(words)
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            return _complain(place, f"{word!r} is no text: write it in UTF-8")
     try:
         code = _invoke(words)
         sys.stdout.flush()
@@ -51,8 +54,10 @@ def run(arguments: list[str] | None = None) -> int:
         return _complain(place, _usage_line(mistake, f"{place} --help"))
     except click.ClickException as mistake:
         return _complain(place, mistake.format_message())
-    except GreenqError as mistake:
+    except ConfigError as mistake:
         return _complain(place, str(mistake))
+    except GreenqError as mistake:
+        return _complain(place, " ".join(str(mistake).split()))
     except Exception:
         return _confess()
 
@@ -117,13 +122,19 @@ def _usage_line(mistake: click.UsageError, manual: str) -> str:
         if mistake.message.startswith(("Missing command", "Usage:")):
             return f"say what: {', '.join(known)} ({manual} explains)"
     if type(mistake) is click.BadParameter and mistake.param and not mistake.param_hint:
-        return f"{mistake.param.get_error_hint(mistake.ctx)}: {mistake.message.rstrip('.')}".replace(
-            "'", "", 2
-        )
+        is_argument = isinstance(mistake.param, click.Argument)
+        name = mistake.param.human_readable_name if is_argument else max(mistake.param.opts, key=len)
+        return f"{name}: {_wrong_value(mistake.message)}"
     line = " ".join(mistake.format_message().split())
     if type(mistake) is click.UsageError and not line.startswith("Got "):
         return line
     return f"{line[:1].lower()}{line[1:].rstrip('.')} ({manual} explains)"
+
+
+def _wrong_value(message: str) -> str:
+    """click's words for a wrong value, in plain ones where they are a programmer's."""
+    message = message.rstrip(".").replace("is not a valid integer range", "is not a whole number")
+    return message.replace("in the range 0<=x<=9", "from 0 to 9").replace("in the range x>=1", "1 or more")
 
 
 def _no_command(name: str, known: list[str]) -> str:

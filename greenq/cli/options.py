@@ -31,7 +31,7 @@ def config_option() -> Callable[[Command], Command]:
     return click.option(
         "--config",
         metavar="FILE",
-        type=click.Path(dir_okay=False),
+        type=click.Path(),
         help="The configuration; else GREENQ_CONFIG, else greenq.yaml here.",
     )
 

@@ -8,11 +8,12 @@ from difflib import get_close_matches
 import click
 
 from greenq.cli import options, screen
+from greenq.message import Depth
 
 __all__ = ["queues"]
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def queues() -> None:
     """Look into queues and empty them."""
 
@@ -42,14 +43,27 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
             f"{loading.address(owner)} has no queues yet: the first worker or message makes them", err=True
         )
         return
+    header = ["queue", "ready", "delayed", "leased", "dead"]
+    by_priority = any(set(depth.by_priority) - {0} for depth in depths.values())
+    if by_priority:
+        header.append("ready by priority")
     rows = []
     for name, depth in depths.items():
         numbers = [depth.ready, depth.delayed, depth.leased, depth.dead]
         cells = [str(number) if number else click.style("0", dim=True) for number in numbers]
         if depth.dead:
             cells[3] = click.style(cells[3], fg="red", bold=True)
+        if by_priority:
+            cells.append(_by_priority(depth))
         rows.append([name, *cells])
-    screen.show_table(["queue", "ready", "delayed", "leased", "dead"], rows, right=(1, 2, 3, 4))
+    screen.show_table(header, rows, right=(1, 2, 3, 4))
+
+
+def _by_priority(depth: Depth) -> str:
+    """``9: 2, 0: 15``, what runs first first."""
+    return ", ".join(
+        f"{priority}: {ready}" for priority, ready in sorted(depth.by_priority.items(), reverse=True)
+    )
 
 
 @queues.command()

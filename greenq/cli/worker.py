@@ -102,7 +102,7 @@ def overrides(given: dict[str, Any]) -> dict[str, tuple[Any, str]]:
     for name, (key, option) in KEYS.items():
         value = given[name]
         if name == "queues":
-            value = options.comma_list(value) or None
+            value = options.comma_list(value) if value else None
         if value is not None:
             chosen[key] = (value, option)
     return chosen

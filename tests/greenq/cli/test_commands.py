@@ -27,8 +27,8 @@ def send(shop: Path, *arguments: str) -> str:
 def depths(shop: Path) -> dict[str, dict[str, int]]:
     done = greenq("queues", "list", "--json", cwd=shop)
     assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, int]] = json.loads(done.stdout)
-    return found
+    kinds = ("ready", "delayed", "leased", "dead")
+    return {name: {kind: of[kind] for kind in kinds} for name, of in json.loads(done.stdout).items()}
 
 
 # ── with a worker ────────────────────────────────────────────────────────────────────────────────────────
@@ -170,6 +170,15 @@ def test_queues_line_up_in_a_table(shop: Path) -> None:
     assert header.split() == ["queue", "ready", "delayed", "leased", "dead"]
     assert line.split() == ["celery", "1", "0", "0", "0"]
     assert header.index("ready") + len("ready") == line.index("1") + 1
+
+
+def test_priorities_are_told_apart_where_there_are_any(shop: Path) -> None:
+    for priority in ("9", "0", "0"):
+        send(shop, "shop.add", "--priority", priority)
+    header, line = greenq("queues", "list", cwd=shop).stdout.splitlines()
+    assert header.endswith("ready by priority")
+    assert line.split()[1] == "3"
+    assert line.endswith("9: 1, 0: 2")
 
 
 def test_a_broker_without_queues_says_so(shop: Path) -> None:

@@ -96,8 +96,8 @@ IN_YAML = [
     Mistake("route that is never reached", ["greenq.yaml:1", "earlier"],
             yaml="routes: [{match: '*', queue: x}, {match: a.*, queue: y}]"),
     Mistake("priority out of range", ["greenq.yaml:1", "9"], yaml="tasks: {priority: 12}"),
-    Mistake("unknown broker", ["redish", "sqlite"], yaml="broker: {url: 'redish://host/0'}"),
-    Mistake("unknown result store", ["redish", "sqlite"], yaml="results: {url: 'redish://host/0'}"),
+    Mistake("unknown broker", ["redish", "did you mean|sqlite"], yaml="broker: {url: 'redish://host/0'}"),
+    Mistake("unknown result store", ["redish", "did you mean|sqlite"], yaml="results: {url: 'redish://host/0'}"),
 ]  # fmt: skip
 
 IN_PLACES = [
