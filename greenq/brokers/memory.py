@@ -10,6 +10,7 @@ from greenq.brokers.base import Broker, Guarantees
 from greenq.brokers.space import Place, Space, space
 from greenq.errors import BrokerError, ConfigError, GreenqError, PublishError
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+from greenq.sqlite.settling import check
 from pools import native
 
 __all__ = ["MemoryBroker", "name_of"]
@@ -108,6 +109,7 @@ class MemoryBroker(Broker):
                 signal.set()
 
     def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
+        check(settlements)
         with self._open().lock:
             return self.space.settle(settlements)
 

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ __all__ = ["Place", "Space", "space"]
 class Place:
     """One message and where it stands; kept packed, so that nobody's later change reaches it."""
 
-    __slots__ = ("attempts", "body", "due", "envelope", "id", "queue", "rank", "state")
+    __slots__ = ("attempts", "body", "due", "envelope", "id", "queue", "rank")
 
     def __init__(self, queue: str, rank: int, due: float | None, envelope: bytes, body: bytes) -> None:
         self.id = 0
@@ -29,7 +30,6 @@ class Place:
         self.envelope = envelope
         self.body = body
         self.attempts = 0
-        self.state = ""
 
     @classmethod
     def of(cls, message: Message) -> Place:
@@ -108,8 +108,7 @@ class Space:
             now = time.time()
             while self._delayed and self._delayed[0][0] <= now:
                 place = heapq.heappop(self._delayed)[2]
-                if place.state == "delayed":
-                    self._make_ready(place, self._last)
+                self._make_ready(place, self._last)
             if self._until.get(process, 0.0) <= time.monotonic():
                 self._until[process] = time.monotonic() + seconds
             held = self._leased.setdefault(process, {})
@@ -117,7 +116,6 @@ class Space:
                 heap = self._ready.get(queue, [])
                 while heap and len(taken) < n:
                     place, fence = heapq.heappop(heap)[3], next(self._fences)
-                    place.state = "leased"
                     held[place.id] = fence, place
                     taken.append((place, fence))
             if not taken:
@@ -131,7 +129,7 @@ class Space:
 
     def holds(self, token: Any) -> bool:
         """Whether that delivery is still leased; the lock is held."""
-        if not (isinstance(token, tuple) and len(token) == 3):
+        if not (type(token) is tuple and len(token) == 3 and type(token[0]) is str):
             return False
         process, id, fence = token
         held = self._leased.get(process, {}).get(id)
@@ -146,22 +144,20 @@ class Space:
         if not self.holds(token):
             return False
         _, place = self._leased[token[0]].pop(token[1])
-        if settlement.verdict is Verdict.RETRY_AT and settlement.due is not None:
+        if settlement.verdict is Verdict.RETRY_AT:
+            assert settlement.due is not None
             self._delay(place, settlement.due)
         elif settlement.verdict is Verdict.DEAD:
-            place.state = "dead"
             self._dead[str(next(self._keys))] = place, settlement.reason or "", time.time(), settlement.trace
         elif settlement.verdict is not Verdict.ACK:
             self._make_ready(place, 0)
         return True
 
     def _make_ready(self, place: Place, position: int) -> None:
-        place.state = "ready"
         heapq.heappush(self._ready[place.queue], (place.rank, position, place.id, place))
         self._ring()
 
     def _delay(self, place: Place, due: float) -> None:
-        place.state = "delayed"
         heapq.heappush(self._delayed, (due, place.id, place))
         self._ring()
 
@@ -206,19 +202,22 @@ class Space:
                 self._ready.setdefault(queue, [])
 
     def depth(self) -> dict[str, Depth]:
-        """Count every known queue's messages by state."""
+        """Count every known queue's messages by state; a delayed one whose time has come counts as ready."""
         with self.lock:
             now = time.time()
-            counts = {queue: [len(heap), 0, 0, 0] for queue, heap in sorted(self._ready.items())}
+            ready = {queue: Counter(-entry[0] for entry in heap) for queue, heap in self._ready.items()}
+            delayed: Counter[str] = Counter()
             for due, _, place in self._delayed:
-                if place.state == "delayed":
-                    counts[place.queue][due > now] += 1
-            for held in self._leased.values():
-                for _, place in held.values():
-                    counts[place.queue][2] += 1
-            for place, *_ in self._dead.values():
-                counts[place.queue][3] += 1
-        return {queue: Depth(*numbers) for queue, numbers in counts.items()}
+                if due > now:
+                    delayed[place.queue] += 1
+                else:
+                    ready[place.queue][-place.rank] += 1
+            leased = Counter(place.queue for held in self._leased.values() for _, place in held.values())
+            dead = Counter(place.queue for place, *_ in self._dead.values())
+        return {
+            queue: Depth(counts.total(), delayed[queue], leased[queue], dead[queue], by_priority=dict(counts))
+            for queue, counts in sorted(ready.items())
+        }
 
     def purge(self, queue: str) -> int:
         """Drop what waits in a queue."""

@@ -13,12 +13,14 @@ from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
 from greenq.sqlite import leases, upkeep
+from greenq.sqlite.claims import Batch, claim, deliveries
 from greenq.sqlite.database import Database, share
 from greenq.sqlite.envelope import Unreadable, unpack
 from greenq.sqlite.failures import Failure, Late, Unreachable
 from greenq.sqlite.job import AGAIN, Job
-from greenq.sqlite.messages import Sending, claim, delivery, give_back, promote, sending, settle, store, waits
+from greenq.sqlite.messages import Sending, promote, sending, store, waits
 from greenq.sqlite.session import Session
+from greenq.sqlite.settling import check, give_back, settle
 from pools import native
 
 __all__ = ["SqliteBroker"]
@@ -119,8 +121,12 @@ class SqliteBroker(Broker):
             if not leases.current(session, process.owner):
                 process.owner = leases.renew(session, process.name, process.owner, process.seconds)
             promote(session)
-            claimed = claim(session, queues, n, process.owner, fence)
-            return [((process.owner, one.id, fence), one) for one in claimed] or AGAIN
+            batches = claim(session, queues, n, process.owner, fence)
+            return (process.owner, batches) if batches else AGAIN
+
+        def give_up(session: Session, taken: tuple[int, list[Batch]]) -> None:
+            owner, batches = taken
+            give_back(session, [(owner, id, fence) for batch in batches for id in batch.ids()])
 
         job = Job(
             take,
@@ -128,7 +134,7 @@ class SqliteBroker(Broker):
             write=True,
             patience=max(0.0, timeout),
             probe=lambda session: waits(session, queues),
-            undo=lambda session, taken: give_back(session, [token for token, _ in taken]),
+            undo=give_up,
         )
         with self._lock:
             if self._woken:
@@ -141,7 +147,10 @@ class SqliteBroker(Broker):
         finally:
             with self._lock:
                 self._fetching.remove(job)
-        return [] if taken is AGAIN else [delivery(token, one) for token, one in taken]
+        if taken is AGAIN:
+            return []
+        owner, batches = taken
+        return [one for batch in batches for one in deliveries(batch, owner, fence)]
 
     def wake(self) -> None:
         with self._lock:
@@ -151,6 +160,7 @@ class SqliteBroker(Broker):
             self.database.hurry(job)
 
     def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
+        check(settlements)
         if not settlements:
             return []
         with _translated():

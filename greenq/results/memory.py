@@ -14,6 +14,7 @@ from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result
 from greenq.results.base import ResultStore
 from greenq.results.waiting import Waiters
+from greenq.sqlite.settling import check
 from pools import native
 
 __all__ = ["MemoryStore"]
@@ -138,6 +139,7 @@ class MemoryStore(ResultStore):
         if not isinstance(broker, MemoryBroker):
             return None
         shelf = self._open()
+        check(outcome.settlement for outcome in outcomes if outcome.settlement is not None)
         publishes = [[Place.of(message) for message in outcome.publishes] for outcome in outcomes]
         done: list[bool] = []
         with broker.space.lock:

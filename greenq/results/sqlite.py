@@ -19,6 +19,7 @@ from greenq.sqlite.database import Database, share
 from greenq.sqlite.failures import Failure
 from greenq.sqlite.records import Record
 from greenq.sqlite.session import Session
+from greenq.sqlite.settling import check, settle
 
 __all__ = ["SqliteStore"]
 
@@ -123,6 +124,8 @@ class SqliteStore(ResultStore):
     def commit(self, broker: Broker, outcomes: Sequence[Outcome], timeout: float) -> list[bool] | None:
         if not isinstance(broker, SqliteBroker) or broker.database is not self.database:
             return None
+        settlements = [outcome.settlement for outcome in outcomes if outcome.settlement is not None]
+        check(settlements)
         if not outcomes:
             return []
         prepared = [
@@ -131,8 +134,7 @@ class SqliteStore(ResultStore):
         kept = {id(outcome): _record(outcome.result) for outcome in outcomes if outcome.result is not None}
 
         def everything(session: Session) -> list[bool]:
-            settlements = [outcome.settlement for outcome in outcomes if outcome.settlement is not None]
-            settled = iter(messages.settle(session, settlements))
+            settled = iter(settle(session, settlements))
             done = [outcome.settlement is None or next(settled) for outcome in outcomes]
             lasting = [one for one, held in zip(prepared, done, strict=True) if held]
             messages.store(session, [sending for _, sendings in lasting for sending in sendings])

@@ -35,23 +35,25 @@ def declare(session: Session, queues: Iterable[str]) -> None:
 
 
 def depth(session: Session) -> dict[str, Depth]:
-    """Count every known queue's messages by state."""
+    """Count every known queue's messages by state; a delayed one whose time has come counts as ready."""
     now = time.time()
-
-    def count(question: str, *values: float) -> dict[int, int]:
-        return {int(queue): int(found) for queue, found in session.rows(question, values)}
-
-    ready = count("SELECT queue, count(*) FROM ready GROUP BY queue")
-    due = count("SELECT queue, count(*) FROM delayed WHERE due <= ? GROUP BY queue", now)
-    delayed = count("SELECT queue, count(*) FROM delayed WHERE due > ? GROUP BY queue", now)
-    leased = count("SELECT queue, count(*) FROM leased GROUP BY queue")
-    dead = count("SELECT queue, count(*) FROM dead GROUP BY queue")
-    return {
-        str(name): Depth(
-            ready.get(id, 0) + due.get(id, 0), delayed.get(id, 0), leased.get(id, 0), dead.get(id, 0)
-        )
-        for id, name in session.rows("SELECT id, name FROM queues ORDER BY name")
-    }
+    ready: dict[int, dict[int, int]] = {}
+    for queue, rank, found in session.rows(
+        "SELECT queue, rank, count(*) FROM (SELECT queue, rank FROM ready"
+        " UNION ALL SELECT queue, rank FROM delayed WHERE due <= ?) GROUP BY queue, rank",
+        (now,),
+    ):
+        ready.setdefault(queue, {})[-rank] = found
+    delayed, leased, dead = (
+        dict(session.rows(f"SELECT queue, count(*) FROM {table} GROUP BY queue", values))
+        for table, values in (("delayed WHERE due > ?", (now,)), ("leased", ()), ("dead", ()))
+    )
+    depths = {}
+    for id, name in session.rows("SELECT id, name FROM queues ORDER BY name"):
+        waiting = ready.get(id, {})
+        counts = sum(waiting.values()), delayed.get(id, 0), leased.get(id, 0), dead.get(id, 0)
+        depths[str(name)] = Depth(*counts, by_priority=waiting)
+    return depths
 
 
 def newest(session: Session) -> int:

@@ -138,6 +138,17 @@ class Leasing(BrokerSuite):
         assert time.time() >= due
         assert ids([delivery]) == ["again"]
 
+    def test_a_message_put_back_for_later_needs_a_time(self) -> None:
+        self.broker.publish([make()], PATIENCE)
+        deliveries = take(self.broker, 1)
+        refuses(BrokerError, lambda: settle(self.broker, deliveries, Verdict.RETRY_AT), "time")
+        assert self.broker.depth()["q"] == Depth(leased=1)
+
+    def test_a_strange_token_is_a_lost_lease(self) -> None:
+        strange = [None, 1, "x", [1, 2, 3], (1, 2, 3), ("a", 1, 1), (1, 2, [3]), b"\0"]
+        deliveries = [Delivery(None, "q", token) for token in strange]
+        assert settle(self.broker, deliveries, Verdict.ACK) == [False] * len(strange)
+
     def test_every_delivery_has_a_token_of_its_own(self) -> None:
         self.broker.publish([make()], PATIENCE)
         tokens = []

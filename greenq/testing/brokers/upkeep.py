@@ -37,6 +37,13 @@ class Upkeep(BrokerSuite):
         assert self.broker.depth() == {"q": Depth(ready=3, delayed=2, leased=1, dead=1)}
         settle(self.broker, [held], Verdict.ACK)
 
+    def test_the_depth_tells_how_urgent_the_ready_messages_are(self) -> None:
+        self.broker.publish([make("a", priority=3), make("b", priority=9), make("c", priority=9)], PATIENCE)
+        found = self.broker.depth()["q"].by_priority
+        assert sum(found.values()) in (0, 3)  # 0 where the broker does not know
+        if found and self.broker.guarantees.priorities == 10:
+            assert found == {3: 1, 9: 2}
+
     def test_a_purge_drops_what_waits_and_nothing_else(self) -> None:
         self.kill("dead")
         self.broker.publish([*many(5), make("other", "other")], PATIENCE)

@@ -30,7 +30,7 @@ def test_the_settings_name_the_broker(tmp_path: Path) -> None:
     ("url", "advice"),
     [
         ("sqllite:///greenq.db", "did you mean sqlite://?"),
-        ("redis://:secret@localhost/0", "there is sqlite://, memory://"),
+        ("ftp://:secret@localhost/0", "there is sqlite://, memory://"),
         ("greenq.db", "begins with a scheme: sqlite://, memory://"),
         ("", "begins with a scheme"),
         ("memory://name?size=3", "without path or options"),
@@ -47,7 +47,7 @@ def test_a_mistake_in_the_address_says_what_to_do(url: str, advice: str) -> None
 def test_a_third_party_adds_its_own_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("mine", "greenq.brokers.memory:MemoryBroker", "greenq.brokers")
     monkeypatch.setattr(table, "entry_points", lambda group: [point] if group == "greenq.brokers" else [])
-    assert brokers.schemes() == ["sqlite", "memory", "mine"]
+    assert brokers.schemes() == [*table.BUILTIN, "mine"]
     with brokers.connect("mine://place") as broker:
         assert isinstance(broker, MemoryBroker)
 

@@ -26,7 +26,7 @@ def test_the_settings_name_the_store() -> None:
     ("url", "advice"),
     [
         ("memori://x", "did you mean memory://?"),
-        ("rpc://", "there is sqlite://, memory://"),
+        ("ftp://x", "there is sqlite://, memory://"),
         ("results.db", "begins with a scheme"),
         ("sqlite:///a.db?sync=full", "unknown option 'sync'"),
     ],
