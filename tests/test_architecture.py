@@ -20,7 +20,7 @@ LAYERS = (
     {"message"},
     {"codecs"},
     {"protocol", "failures"},
-    {"sqlite"},
+    {"sqlite", "redis"},
     {"brokers"},
     {"results"},
     {"middleware"},

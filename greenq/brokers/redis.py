@@ -1,4 +1,4 @@
-"""The Redis broker: kombu's lists, so that Celery's workers and producers take part, with leases beside them."""
+"""The Redis broker: kombu's lists, so that Celery takes part, with leases beside them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RedisBroker(Broker):
         exact_fetch=True,
         priorities=4,
         limits=(
-            "What the server forgets is lost: for restarts set appendonly yes, and appendfsync always for all.",
+            "What the server forgets is lost: for restarts set appendonly yes (appendfsync always).",
             "A failover to an asynchronous replica can lose the last writes, acknowledged ones too.",
             "Priority 0 is the most urgent, as with Celery on Redis; 0 to 9 share four lists.",
             "Redis Cluster is not supported.",

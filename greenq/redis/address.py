@@ -1,10 +1,11 @@
-"""Read the address of a Redis server: hosts, database, user, TLS, Sentinel, and what a fleet must agree on."""
+"""Read the address of a Redis server: hosts, database, user, TLS, Sentinel, what a fleet agrees on."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from greenq.config.masking import mask
@@ -80,8 +81,8 @@ class Address:
 
     @property
     def server(self) -> tuple[object, ...]:
-        """Two addresses with the same value here share one server and database."""
-        return (tuple(sorted(self.hosts)), self.path, self.master, self.db)
+        """Two addresses with the same value here reach one server and database as the same user."""
+        return (tuple(sorted(self.hosts)), self.path, self.master, self.db, self.user, self.password)
 
 
 def parse(url: str) -> Address:
@@ -101,7 +102,7 @@ def parse(url: str) -> Address:
     if len(parts) > 1 and scheme not in SENTINEL:
         raise ConfigError("several addresses make sense with sentinel:// only: name one server")
     given = _options(last, scheme)
-    common = {
+    common: dict[str, Any] = {
         "user": unquote(first.username) if first.username else None,
         "password": unquote(first.password) if first.password else None,
         "shown": mask(url),
@@ -153,7 +154,7 @@ def _options(parts: SplitResult, scheme: str) -> dict[str, str]:
     return given
 
 
-def _sentinel(parts: list[str], given: dict[str, str], db: int, common: dict[str, object]) -> Address:
+def _sentinel(parts: list[str], given: dict[str, str], db: int, common: dict[str, Any]) -> Address:
     if not given.get("master_name"):
         raise ConfigError(
             "a sentinel:// address needs the master's name: add ?master_name=NAME, as in sentinel.conf"
@@ -170,7 +171,7 @@ def _sentinel(parts: list[str], given: dict[str, str], db: int, common: dict[str
         sentinel_user=given.get("sentinel_username"),
         sentinel_password=given.get("sentinel_password"),
         tls=_tls(given) if secure else None,
-        **common,  # type: ignore[arg-type]
+        **common,
     )
 
 

@@ -66,11 +66,9 @@ def pack(message: Message) -> bytes:
         PublishError: it cannot be sent.
     """
     queue = message.queue
-    if type(queue) is not str or not queue or message.due is not None or len(message.body) > LARGEST \
-            or type(message.priority) is not int or not 0 <= message.priority <= 9 or not queue.isascii():  # fmt: skip
-        problem = check(message)
-        if problem is not None:
-            raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
+    problem = check(message)
+    if problem is not None:
+        raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
     digits = os.urandom(16).hex()
     properties = {
         **message.properties,
@@ -121,9 +119,7 @@ def unpack(queue: str, raw: bytes) -> Message:
     priority = properties.get("priority")
     if type(priority) is not int:
         priority = 0
-    return Message(
-        queue, headers, body, content_type, content_encoding, properties, min(max(priority, 0), 9)
-    )
+    return Message(queue, headers, body, content_type, content_encoding, properties, min(max(priority, 0), 9))
 
 
 def _why(raw: bytes, error: Exception) -> str:

@@ -74,35 +74,39 @@ class Fetcher:
             wakes = self._wakes
             self._fetching += 1
         try:
-            arm = False
+            arm = failed = False
             while True:
-                link = self._borrow()
                 try:
-                    pause, deliveries = self._take(link, queues, n, arm)
-                    if deliveries or missed or wakes != self._wakes:
-                        break
-                    now = time.monotonic()
-                    if now >= deadline:
-                        break
-                    if arm:
-                        self._wait(link, deadline if pause is None else min(deadline, now + pause), wakes)
-                    arm = True
+                    deliveries = self._round(queues, n, deadline, arm, missed, wakes)
                 except Unreachable as error:
-                    self._discard(link)
-                    link = None
-                    if not error.uncertain or self._closed:
+                    # A wake ends the connection too, and a lost one may be had again: try that once.
+                    if not error.uncertain or failed or self._closed:
                         raise
-                except BaseException:
-                    self._discard(link)
-                    link = None
-                    raise
-                finally:
-                    if link is not None:
-                        self._give(link)
-            return deliveries
+                    failed = True
+                    continue
+                failed = False
+                if deliveries or missed or wakes != self._wakes or time.monotonic() >= deadline:
+                    return deliveries
+                arm = True
         finally:
             with self._lock:
                 self._fetching -= 1
+
+    def _round(
+        self, queues: tuple[str, ...], n: int, deadline: float, arm: bool, missed: bool, wakes: int
+    ) -> list[Delivery]:
+        """Look once, and if there is nothing and the connection is armed, wait for a change."""
+        link = self._borrow()
+        try:
+            pause, deliveries = self._take(link, queues, n, arm)
+            if arm and not deliveries and not missed:
+                now = time.monotonic()
+                self._wait(link, deadline if pause is None else min(deadline, now + pause), wakes)
+        except BaseException:
+            self._discard(link)
+            raise
+        self._give(link)
+        return deliveries
 
     def wake(self) -> None:
         """Make a waiting fetch return now, or the next one if none waits."""

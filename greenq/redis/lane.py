@@ -287,9 +287,7 @@ class Client:
             raise refusal(str(reply))
         return reply
 
-    def script(
-        self, script: Script, arguments: Sequence[Any], deadline: float, again: bool = False
-    ) -> Any:
+    def script(self, script: Script, arguments: Sequence[Any], deadline: float, again: bool = False) -> Any:
         """Run a script, which the server may have to be given first."""
         command = ("EVALSHA", script.sha, 0, *arguments)
         reply = self.run([command], deadline, again)[0]

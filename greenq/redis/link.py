@@ -148,6 +148,14 @@ class Link:
             else:
                 return reply
 
+    def next(self, deadline: float) -> Any:
+        """The next thing that comes, be it a reply or not."""
+        while True:
+            reply = self._next()
+            if reply is not MORE:
+                return reply
+            self._receive(deadline)
+
     def push(self, deadline: float) -> bool:
         """Wait until something comes that nobody asked for; False if nothing did until the deadline."""
         while not self.pushes:

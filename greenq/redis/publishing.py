@@ -49,7 +49,8 @@ class Publisher:
                 continue
             command = self._command(message, raw)
             size += len(raw)
-            if commands and command[:2] == commands[-1][:2] and len(places[-1]) < CHUNK and size < CHUNK_BYTES:
+            room = bool(places) and len(places[-1]) < CHUNK and size < CHUNK_BYTES
+            if room and command[:2] == commands[-1][:2]:
                 commands[-1] += command[2:]
                 places[-1].append(i)
             else:

@@ -63,6 +63,6 @@ class Renewer:
 
     def close(self) -> None:
         """End the connection."""
-        if self._lock.acquire(timeout=1.0):
+        if self._lock.acquire(timeout=0.1):
             self._drop()
             self._lock.release()

@@ -149,7 +149,8 @@ STORE = Script("""
 local undecided = {}
 for i = 1, #ARGV, 4 do
   local key, value, lasts, expected = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local found = redis.call('EXISTS', key) == 1 and redis.call('GET', key)
+  local found = redis.pcall('GET', key)
+  if type(found) == 'table' then found = false end
   if (found or '') ~= expected then
     undecided[#undecided + 1] = (i - 1) / 4
   else
@@ -183,7 +184,8 @@ while at <= #ARGV do
   at = at + 1
   if ARGV[results] == '1' then
     at = at + 4
-    local found = redis.call('EXISTS', ARGV[results + 1]) == 1 and redis.call('GET', ARGV[results + 1])
+    local found = redis.pcall('GET', ARGV[results + 1])
+    if type(found) == 'table' then found = false end
     if (found or '') ~= ARGV[results + 4] then state = 2 end
   end
   if state == 1 then
@@ -283,7 +285,7 @@ redis.call('HDEL', ARGV[1], ARGV[3])
 for i = 5, #ARGV, 2 do redis.call('RPUSH', ARGV[i], ARGV[i + 1]) end
 return 1
 """)
-"""Return what a Celery worker left: kombu's hash, its index, the tag, what is there, then lists and messages."""
+"""Return what a Celery worker left: kombu's hash and index, the tag, what is there, lists and messages."""
 
 PURGE = Script("""
 local count = redis.call('ZCARD', ARGV[1])
@@ -315,6 +317,5 @@ return 1
 """Send a dead letter to its list: the hashes of letters and of raw messages, the set, key, list, deaths."""
 
 SOURCES = tuple(
-    script.source
-    for script in (FETCH, ACKNOWLEDGE, STORE, COMMIT, GIVE_BACK, RESTORE, PURGE, REPLAY)
+    script.source for script in (FETCH, ACKNOWLEDGE, STORE, COMMIT, GIVE_BACK, RESTORE, PURGE, REPLAY)
 )

@@ -47,11 +47,12 @@ class TlsSocket:
     def sendall(self, data: bytes) -> None:
         """Encrypt and send everything."""
         view = memoryview(data)
+        # Held while sending: what two threads encrypted must leave in that order. Green threads never meet
+        # here, as a link with a green socket has one user at a time.
         with self._lock:
             while view:
                 view = view[self._object.write(view) :]
-            encrypted = self._outgoing.read()
-        self._socket.sendall(encrypted)
+            self._socket.sendall(self._outgoing.read())
 
     def recv(self, size: int) -> bytes:
         """Wait for data and decrypt it; empty at the end."""
@@ -85,8 +86,8 @@ class TlsSocket:
     def _flush(self) -> None:
         with self._lock:
             encrypted = self._outgoing.read()
-        if encrypted:
-            self._socket.sendall(encrypted)
+            if encrypted:
+                self._socket.sendall(encrypted)
 
     def _pull(self) -> bool:
         data = self._socket.recv(CHUNK)
@@ -105,7 +106,7 @@ def _context(tls: Tls) -> ssl.SSLContext:
             context.load_cert_chain(tls.certificate, tls.key)
     except OSError as error:
         raise ConfigError(
-            f"TLS: a certificate or key cannot be read ({error}): check ssl_ca_certs, ssl_certfile, ssl_keyfile"
+            f"TLS: a certificate or key cannot be read ({error}): check the ssl_ options of the address"
         ) from error
     context.check_hostname = tls.hostname and tls.verify == "required"
     context.verify_mode = {

@@ -171,7 +171,9 @@ class Upkeep:
             [("HMGET", keys.letters, *chosen), ("HMGET", keys.raw_letters, *chosen)], deadline, again=True
         )
         found = zip(chosen, about, raw, strict=True)
-        return [_letter(key.decode(), json.loads(a), r) for key, a, r in found if a is not None and r is not None]
+        return [
+            _letter(key.decode(), json.loads(a), r) for key, a, r in found if a is not None and r is not None
+        ]
 
     def replay(self, key: str) -> bool:
         """Send a dead letter to the list that it came from."""

@@ -16,6 +16,10 @@ __all__ = ["connect", "load", "schemes"]
 BUILTIN: dict[str, tuple[str, str]] = {
     "sqlite": ("greenq.results.sqlite", "SqliteStore"),
     "memory": ("greenq.results.memory", "MemoryStore"),
+    **dict.fromkeys(
+        ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
+        ("greenq.results.redis", "RedisStore"),
+    ),
 }
 """Scheme → module and class. Third parties add theirs under the entry point group ``greenq.results``."""
 GROUP = "greenq.results"

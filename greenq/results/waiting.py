@@ -52,6 +52,11 @@ class Waiters:
         """Which of these anybody waits for."""
         return [id for id in ids if id in self._by_id]
 
+    def all(self) -> list[str]:
+        """Every id that anybody waits for."""
+        with self._lock:
+            return list(self._by_id)
+
     def tell(self, payloads: Mapping[str, bytes]) -> None:
         """Let those go on who wait for any of these."""
         with self._lock:

@@ -1,0 +1,218 @@
+"""Hear of results as they are stored: one connection and one native thread for all waiters of a process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from greenq.redis.address import Address
+from greenq.redis.failures import Closed, Failure, Late, refusal
+from greenq.redis.link import Link
+from greenq.redis.resp import ReplyError, is_push, pack
+from greenq.redis.sentinel import open_link
+from pools import native
+
+__all__ = ["Subscriber"]
+
+CONNECT_WITHIN = 5.0
+PAUSE_FIRST, PAUSE_MOST = 0.05, 2.0
+"""Seconds between attempts to connect again: doubled each time, up to the most."""
+KEPT = 1000
+"""Channels that nobody waits for any more but that may stay: the next wait is often for the same."""
+LOOK_EVERY = 30.0
+"""Seconds of silence after which the reader asks whether the server is still there."""
+LARGE = 65536
+"""Bytes that could fill the socket's buffer: they are sent where blocking does no harm."""
+
+
+class Question:
+    """What a waiter asks as it subscribes, answered on the same connection: so nothing falls in between."""
+
+    __slots__ = ("answer", "error", "keys", "signal")
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = keys
+        self.signal = native.Signal()
+        self.answer: list[Any] = []
+        self.error: Failure | None = None
+
+
+class Subscriber:
+    """Subscribes to keys, and tells what is published there.
+
+    Parameters:
+        heard: called with keys and what was stored there, in the reader's thread.
+        wanted: the keys that somebody waits for; asked when a lost connection was made again.
+    """
+
+    def __init__(
+        self, address: Address, heard: Callable[[dict[str, bytes]], None], wanted: Callable[[], list[str]]
+    ) -> None:
+        self.pid = os.getpid()
+        self._address = address
+        self._heard = heard
+        self._wanted = wanted
+        self._lock = native.Lock()
+        self._link: Link | None = None
+        self._running = False
+        self._closed = False
+        self._subscribed: set[str] = set()
+        self._idle: dict[str, None] = {}
+        self._asked: deque[Question] = deque()
+        """Sent and not yet answered, in order."""
+        self._pending: list[Question] = []
+        """Not sent: there is no connection yet, or not again."""
+
+    def ask(self, keys: Sequence[str], deadline: float) -> dict[str, bytes]:
+        """Subscribe to keys and return what is stored there already.
+
+        Raises:
+            Failure: the server cannot be asked.
+        """
+        question = Question(keys)
+        if len(keys) > LARGE // 100:
+            native.run(self._put, question)
+        else:
+            self._put(question)
+        if not question.signal.wait(max(0.0, deadline - time.monotonic())):
+            raise Late("it did not answer in time")
+        if question.error is not None:
+            raise question.error
+        return _found(question)
+
+    def _put(self, question: Question) -> None:
+        with self._lock:
+            if self._closed:
+                raise Closed("it was closed: make another one")
+            for key in question.keys:
+                self._idle.pop(key, None)
+            if self._link is None:
+                self._pending.append(question)
+                start, self._running = not self._running, True
+            else:
+                self._send(self._link, [question])
+                start = False
+        if start:
+            native.start(self._read, "greenq-results")
+
+    def _send(self, link: Link, questions: Sequence[Question]) -> None:
+        """Subscribe and ask; the lock is held, so that answers come in the order of `_asked`."""
+        new = list(dict.fromkeys(k for q in questions for k in q.keys if k not in self._subscribed))
+        self._subscribed.update(new)
+        self._asked.extend(questions)
+        data = [pack("SUBSCRIBE", *new)] if new else []
+        data += [pack("MGET", *q.keys) if q.keys else pack("PING") for q in questions]
+        # If it fails the reader hears of it too, and asks again.
+        with contextlib.suppress(Failure):
+            link.send(b"".join(data), time.monotonic() + CONNECT_WITHIN)
+
+    def leave(self, keys: Iterable[str]) -> None:
+        """Nobody waits for these any more: unsubscribe, but not at once."""
+        with self._lock:
+            self._idle.update((key, None) for key in keys if key in self._subscribed)
+            if len(self._idle) <= KEPT or self._link is None:
+                return
+            # Somebody may wait again for one of them.
+            dropped = list(self._idle.keys() - set(self._wanted()))
+            self._idle.clear()
+            self._subscribed.difference_update(dropped)
+            for at in range(0, len(dropped), KEPT):
+                with contextlib.suppress(Failure):
+                    self._link.send(
+                        pack("UNSUBSCRIBE", *dropped[at : at + KEPT]), time.monotonic() + CONNECT_WITHIN
+                    )
+
+    def close(self) -> None:
+        """End the connection and the thread. Idempotent."""
+        self._closed = True
+        link = self._link
+        if link is not None and self.pid == os.getpid():
+            link.interrupt()
+
+    # ── the reader ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self) -> None:
+        pause = PAUSE_FIRST
+        while not self._closed:
+            link = None
+            try:
+                link = open_link(self._address, time.monotonic() + CONNECT_WITHIN, off_hub=True)
+                self._resume(link)
+                pause = PAUSE_FIRST
+                self._listen(link)
+            except Failure as error:
+                if self._interrupted(link, error):
+                    return
+            native.Signal().wait(pause)
+            pause = min(pause * 2, PAUSE_MOST)
+        self._interrupted(None, Closed("it was closed"))
+
+    def _resume(self, link: Link) -> None:
+        """Ask what waits to be asked, and what was stored while there was no connection."""
+        missed = Question(self._wanted())
+        with self._lock:
+            self._link = link
+            self._subscribed.clear()
+            self._idle.clear()
+            questions, self._pending = [missed, *self._pending], []
+            self._send(link, questions)
+
+    def _interrupted(self, link: Link | None, error: Failure) -> bool:
+        """Keep the questions for the next connection, or fail them if there was none; True to end."""
+        with self._lock:
+            self._link = None
+            again = [question for question in self._asked if question.keys]
+            self._asked.clear()
+            failed: list[Question] = []
+            if link is None or self._closed:
+                failed, self._pending = [*again, *self._pending], []
+            else:
+                self._pending = [*again, *self._pending]
+            ends = self._closed or (not self._pending and not self._wanted())
+            if ends:
+                self._running = False
+        if link is not None:
+            link.close()
+        for question in failed:
+            question.error = error
+            question.signal.set()
+        return ends
+
+    def _listen(self, link: Link) -> None:
+        silent = False
+        while not self._closed:
+            try:
+                reply = link.next(time.monotonic() + LOOK_EVERY)
+            except Late:
+                if silent:
+                    raise
+                silent = True
+                with self._lock:
+                    self._send(link, [Question([])])
+                continue
+            silent = False
+            if is_push(reply):
+                if reply[0] == b"message":
+                    self._heard({reply[1].decode(): reply[2]})
+                continue
+            with self._lock:
+                question = self._asked.popleft()
+            self._answer(question, reply)
+
+    def _answer(self, question: Question, reply: Any) -> None:
+        if type(reply) is ReplyError:
+            question.error = refusal(str(reply))
+        elif question.keys:
+            question.answer = reply
+            self._heard(_found(question))
+        question.signal.set()
+
+
+def _found(question: Question) -> dict[str, bytes]:
+    return {
+        key: value for key, value in zip(question.keys, question.answer, strict=True) if value is not None
+    }

@@ -1,0 +1,248 @@
+"""The Redis result store: Celery's keys and payloads, pushed to whoever waits."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from greenq.brokers.base import Broker
+from greenq.brokers.redis import RedisBroker
+from greenq.errors import MessageError, ResultStoreError
+from greenq.message import READY_STATES, Outcome, Result, Settlement, Verdict
+from greenq.redis.address import Address, parse
+from greenq.redis.failures import Failure
+from greenq.redis.lane import Client
+from greenq.redis.scripts import STORE
+from greenq.redis.settling import BAD_LIST, DONE, UNDECIDED, Step, carry_out, lasting
+from greenq.redis.subscriber import Subscriber
+from greenq.results.base import ResultStore
+from greenq.results.waiting import Waiters
+from pools import native
+
+__all__ = ["RedisStore"]
+
+PREFIX = "celery-task-meta-"
+CHUNK = 1000
+CHUNK_BYTES = 4_000_000
+"""Results, and their bytes, of one round trip."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except Failure as error:
+        raise ResultStoreError(str(error)) from error
+
+
+class RedisStore(ResultStore):
+    """Keeps results where and as Celery's Redis backend does.
+
+    Parameters:
+        url: see `greenq.redis.address.parse`; with the broker's server and database, results are stored in
+            the same step that ends the lease.
+        encode, decode: see `ResultStore`.
+        timeout: seconds that a call may take which is given no timeout of its own.
+
+    Raises:
+        ConfigError: the address has a mistake.
+
+    Source: celery.backends.redis (``_set``, ``ResultConsumer``).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        encode: Callable[[dict[str, Any]], bytes],
+        decode: Callable[[bytes], dict[str, Any]],
+        timeout: float = 30.0,
+    ) -> None:
+        super().__init__(encode, decode)
+        self.address: Address = parse(url)
+        self._prefix = self.address.prefix + PREFIX
+        self._client = Client(self.address)
+        self._timeout = timeout
+        self._lock = native.Lock()
+        self._waiters = Waiters()
+        self._subscriber: Subscriber | None = None
+        self._closed = False
+
+    # ── storing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, results: Sequence[Result], timeout: float) -> None:
+        self._open()
+        deadline = time.monotonic() + timeout
+        pending = [(self._key(result.id), result, b"") for result in results]
+        with _translated():
+            while pending:
+                some, pending = _some(pending)
+                arguments = [
+                    argument
+                    for key, result, seen in some
+                    for argument in (key, result.payload, lasting(result), seen)
+                ]
+                undecided = self._client.script(STORE, arguments, deadline, again=True)
+                pending += self._decide([some[i] for i in undecided], deadline)
+
+    def _decide(
+        self, undecided: Sequence[tuple[str, Result, bytes]], deadline: float
+    ) -> list[tuple[str, Result, bytes]]:
+        """Those results that may take the place of what stands there, with what that is."""
+        if not undecided:
+            return []
+        stored = self._client.do("MGET", *(key for key, *_ in undecided), deadline=deadline, again=True)
+        return [
+            (key, result, seen or b"")
+            for (key, result, _), seen in zip(undecided, stored, strict=True)
+            if not self._is_terminal(seen)
+        ]
+
+    def commit(self, broker: Broker, outcomes: Sequence[Outcome], timeout: float) -> list[bool] | None:
+        if not isinstance(broker, RedisBroker) or broker.address.server != self.address.server:
+            return None
+        self._open()
+        deadline = time.monotonic() + timeout
+        steps = [
+            Step(
+                outcome.settlement, outcome.publishes, outcome.result,
+                "" if outcome.result is None else self._key(outcome.result.id),
+            )
+            for outcome in outcomes
+        ]  # fmt: skip
+        with _translated():
+            states = carry_out(broker.client, broker.keys, steps, deadline)
+            while left := [i for i, state in enumerate(states) if state in (UNDECIDED, BAD_LIST)]:
+                self._mend([(steps[i], states[i]) for i in left], deadline)
+                again = carry_out(broker.client, broker.keys, [steps[i] for i in left], deadline)
+                for i, state in zip(left, again, strict=True):
+                    states[i] = state
+        return [state == DONE for state in states]
+
+    def _mend(self, steps: Sequence[tuple[Step, int]], deadline: float) -> None:
+        """Change steps that could not be carried out so that they can be."""
+        undecided = [step for step, state in steps if state == UNDECIDED]
+        if undecided:
+            stored = self._client.do("MGET", *(s.key for s in undecided), deadline=deadline, again=True)
+            for step, seen in zip(undecided, stored, strict=True):
+                step.seen = seen or b""
+                if self._is_terminal(seen):
+                    step.result = None
+        for step, state in steps:
+            if state == BAD_LIST:
+                # A child that can never be sent must not be dropped in silence: keep its parent instead.
+                reason = "what was to follow could not be sent: its queue's name is taken by another key"
+                step.children = []
+                if step.settlement is not None:
+                    step.settlement = Settlement(step.settlement.delivery, Verdict.DEAD, reason=reason)
+
+    def _is_terminal(self, payload: bytes | None) -> bool:
+        if payload is None:
+            return False
+        try:
+            return self.decode(payload).state in READY_STATES
+        except MessageError:
+            return False  # nobody can read it: it may be overwritten
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
+        self._open()
+        wanted = list(dict.fromkeys(ids))
+        deadline = time.monotonic() + timeout
+        found: dict[str, Result] = {}
+        for at in range(0, len(wanted), CHUNK):
+            some = wanted[at : at + CHUNK]
+            with _translated():
+                stored = self._client.do("MGET", *map(self._key, some), deadline=deadline, again=True)
+            found.update(
+                (id, self.decode(raw)) for id, raw in zip(some, stored, strict=True) if raw is not None
+            )
+        return found
+
+    def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
+        wanted = frozenset(ids)
+        self._open()
+        if not wanted:
+            return {}
+        deadline = time.monotonic() + timeout
+        by_key = {self._key(id): id for id in wanted}
+        subscriber = self._listening()
+        keys = list(by_key)
+        with self._waiters.waiting(frozenset(keys)) as waiter:
+            try:
+                with _translated():
+                    # The answer comes within the call's own deadline, be the wait ever so short.
+                    stored = subscriber.ask(keys, max(deadline, time.monotonic() + self._timeout))
+                found = {key: raw for key, raw in stored.items() if self._is_terminal(raw)}
+                if not found and waiter.signal.wait(max(0.0, deadline - time.monotonic())):
+                    found = dict(waiter.found)
+                    self._open()
+            finally:
+                subscriber.leave(keys)
+        return {by_key[key]: self.decode(raw) for key, raw in found.items()}
+
+    def _listening(self) -> Subscriber:
+        """This process's subscriber: one that a fork copied belongs to the parent."""
+        with self._lock:
+            if self._subscriber is None or self._subscriber.pid != os.getpid():
+                self._waiters = Waiters()
+                self._subscriber = Subscriber(self.address, self._heard, self._waiters.all)
+            return self._subscriber
+
+    def _heard(self, stored: dict[str, bytes]) -> None:
+        wanted = self._waiters.wanted(stored)
+        ended = {key: stored[key] for key in wanted if self._is_terminal(stored[key])}
+        if ended:
+            self._waiters.tell(ended)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def forget(self, ids: Iterable[str]) -> None:
+        self._open()
+        keys = [self._key(id) for id in ids]
+        with _translated():
+            for at in range(0, len(keys), CHUNK):
+                self._client.do(
+                    "DEL", *keys[at : at + CHUNK], deadline=time.monotonic() + self._timeout, again=True
+                )
+
+    def expire(self) -> int:
+        """Nothing to do: the server drops what is past its time."""
+        self._open()
+        return 0
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._client.close()
+        if self._subscriber is not None:
+            self._subscriber.close()
+        self._waiters.release()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ResultStoreError("this result store is closed: make another one")
+
+    def _key(self, id: str) -> str:
+        try:
+            id.encode()
+        except UnicodeEncodeError as error:
+            raise ResultStoreError(f"the task's id {id!a} is not valid Unicode: choose another") from error
+        return self._prefix + id
+
+
+def _some(
+    pending: list[tuple[str, Result, bytes]],
+) -> tuple[list[tuple[str, Result, bytes]], list[tuple[str, Result, bytes]]]:
+    """Split off as many results as one round trip takes, each id once so that their order stays."""
+    size, seen = 0, set()
+    for i, (key, result, _) in enumerate(pending):
+        size += len(result.payload)
+        if i and (i >= CHUNK or size > CHUNK_BYTES or key in seen):
+            return pending[:i], pending[i:]
+        seen.add(key)
+    return pending, []
