@@ -68,6 +68,7 @@ class GreenThreads(Pool):
         """Suspended, and to be examined before they may be idle."""
         self._clean = -1
         self._scheduled = False
+        self._resting = False
         self._turn = 0
         """How often the hub got control back from a green thread; a call that sees it change has blocked."""
         self._until = 0.0
@@ -88,6 +89,8 @@ class GreenThreads(Pool):
     def _serve(self) -> None:
         """In the hub: examine the green threads that came back, then let idle ones run what is pending."""
         self._scheduled = False
+        if self._resting:
+            return
         try:
             if self._back:
                 self._examine()
@@ -102,12 +105,18 @@ class GreenThreads(Pool):
                     break
         finally:
             if self._pending:
-                self._schedule()
+                # Not with `soon`: gevent makes many such calls in a row before it looks at anything else.
+                self._resting = True
+                self._hub.later(0, self._go_on, keep_alive=True)
         if len(idle) > KEEP and not self._trimming:
             self._trimming = True
             self._hub.later(1.0, self._trim, keep_alive=False)
         while self._enders:
             self._enders.popleft().wake()
+
+    def _go_on(self) -> None:
+        self._resting = False
+        self._serve()
 
     def _live(self, token: object) -> None:
         """The life of a green thread: run what is pending, wait to be taken again, and so on.

@@ -17,9 +17,9 @@ __all__ = ["ThreadPool"]
 IDLE = 10.0
 """Seconds after which a thread without a call ends."""
 
-_thread_state = ctypes.pythonapi.PyThreadState_GetDict
-_thread_state.argtypes = []
-_thread_state.restype = ctypes.py_object
+_get_state = ctypes.pythonapi.PyThreadState_GetDict
+_get_state.argtypes = []
+_get_state.restype = ctypes.c_void_p  # a borrowed reference, which py_object would take for a new one
 
 
 class ThreadPool(ThreadCalls):
@@ -72,7 +72,7 @@ class ThreadPool(ThreadCalls):
 
     def _live(self) -> None:
         """The life of a thread: run a call, wait for another, end when there is none for long."""
-        state = _thread_state()
+        state: dict[Any, Any] = ctypes.cast(_get_state(), ctypes.py_object).value
         while (call := self._next()) is not None:
             self._run(call)
             del call  # or an idle thread would keep the last call's arguments and result
