@@ -180,6 +180,8 @@ WITH_BROKERS = [
             yaml="broker: {url: 'sqlite:///nowhere/x.db'}"),
     Mistake("worker's broker is no database", ["shop.py", "database"],
             yaml="broker: {url: 'sqlite:///shop.py'}"),
+    Mistake("broker's server is down", ["127.0.0.1:1"], call(), yaml="broker: {url: 'redis://u:pa55@127.0.0.1:1'}"),
+    Mistake("worker's server is down", ["127.0.0.1:1"], yaml="broker: {url: 'redis://u:pa55@127.0.0.1:1'}"),
     Mistake("result store is missing", ["nowhere"], ["result", "3f2c"],
             yaml="results: {url: 'sqlite:///nowhere/x.db'}"),
     Mistake("results are not kept", ["results.url"], ["result", "3f2c"], yaml="results: {url: null}"),
@@ -258,6 +260,7 @@ def test_a_mistake_gives_one_clear_line(
     assert done.returncode == 2, said or done.stdout
     assert done.stdout == ""
     assert "Traceback" not in said
+    assert "pa55" not in said
     assert len(said.splitlines()) == mistake.lines, said
     for pattern in mistake.says:
         assert re.search(pattern, said), f"{pattern!r} is not in: {said}"
