@@ -178,7 +178,7 @@ class Engine:
         self._again(job)
         return False
 
-    def _commit(self, session: Session, jobs: list[Job], deadline: float) -> None:
+    def _commit(self, session: Session, jobs: list[Job], deadline: float, relieved: bool = False) -> None:
         """Run jobs in one transaction; if that fails, each in its own, so that only the guilty one fails."""
         committing = False
         try:
@@ -190,9 +190,14 @@ class Engine:
         except Exception as error:
             self._roll_back(session)
             failure = error if isinstance(error, Failure) else explain(self.address.path, error, committing)
+            if not relieved and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                with suppress(sqlite3.Error):  # the log's room can be used again, if the file has some
+                    session.rows("PRAGMA wal_checkpoint(RESTART)")
+                self._commit(session, jobs, deadline, relieved=True)
+                return
             if len(jobs) > 1 and not isinstance(failure, Late) and not failure.uncertain:
                 for job in jobs:
-                    self._commit(session, [job], deadline)
+                    self._commit(session, [job], deadline, relieved)
                 return
             for job in jobs:
                 self._end(job, error=failure)

@@ -33,7 +33,7 @@ class Late(Failure):
 
 
 ADVICE: dict[int, str] = {
-    sqlite3.SQLITE_FULL: "the disk is full: make room, nothing was changed",
+    sqlite3.SQLITE_FULL: "the disk is full: make room",
     sqlite3.SQLITE_READONLY: "it cannot be written: let this user write to the file and its directory",
     sqlite3.SQLITE_PERM: "it may not be opened: give this user permission to the file and its directory",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check the path, its permissions, the limit of open files",
