@@ -1,0 +1,1 @@
+"""Measures greenq and its peers side by side: ``python -m benchmarks``."""

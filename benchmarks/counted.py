@@ -1,0 +1,155 @@
+"""Count the Python calls that a worker makes for one message; prints one line of JSON.
+
+    python -m benchmarks.counted sqlite 100 5000
+
+loads 5,000 messages, runs a whole worker of this process on them with 100 slots, so that it takes up to 100
+at a time, and counts in every thread of it, green or native, from a message near the start to one near the
+end.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import sys
+import time
+from collections import Counter
+from types import CodeType, FrameType
+from typing import Any
+
+from pools.patching import patch
+
+__all__ = ["Profiler", "main"]
+
+POOL = "gevent"
+PATIENCE = 120.0
+
+
+class Profiler:
+    """Counts ``call`` and ``c_call`` events of every thread while `counting`."""
+
+    def __init__(self) -> None:
+        self.counting = False
+        self.calls: Counter[CodeType] = Counter()
+        self.c_calls = 0
+        self._own = {self._switched.__code__, self.start.__code__, self.stop.__code__}
+
+    def profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        """Take one event: what `sys.setprofile` calls."""
+        if not self.counting:
+            return
+        if event == "call":
+            if frame.f_code not in self._own:
+                self.calls[frame.f_code] += 1
+        elif event == "c_call":
+            self.c_calls += 1
+
+    def install(self) -> None:
+        """Profile this thread, its green threads, and every thread that starts from now on."""
+        import threading
+
+        import greenlet
+
+        start_native = _thread.start_new_thread
+        profile = self.profile
+
+        def start_profiled(function: Any, args: Any, kwargs: Any = None) -> int:
+            def run(*args: Any, **kwargs: Any) -> None:
+                greenlet.settrace(self._switched)
+                sys.setprofile(profile)
+                function(*args, **kwargs)
+
+            return start_native(run, args, kwargs or {})
+
+        from gevent.monkey import _state  # type: ignore[attr-defined]
+
+        # Where code that wants real threads finds the function, in a patched process.
+        _state.saved["_thread"]["start_new_thread"] = start_profiled
+        threading.setprofile(profile)
+        greenlet.settrace(self._switched)
+        sys.setprofile(profile)
+
+    def _switched(self, event: str, arg: Any) -> None:
+        """A green thread begins or goes on: each has its own profile function, at first none."""
+        sys.setprofile(self.profile)
+
+    def start(self) -> None:
+        """Count from now on."""
+        self.counting = True
+
+    def stop(self) -> None:
+        """Count no more."""
+        self.counting = False
+
+
+def main(broker: str, batch: int, messages: int) -> dict[str, Any]:
+    """Count.
+
+    Parameters:
+        broker: ``sqlite`` (greenq.db in the working directory) or ``memory``.
+        batch: the worker's slots: how many messages it takes at once.
+        messages: how many to load; all but the first and last tenth are counted.
+    """
+    from greenq import GreenQ, Worker
+
+    url = "sqlite:///greenq.db" if broker == "sqlite" else f"{broker}://counted"
+    app = GreenQ("counted", broker=url, results=url, worker={"pool": POOL, "concurrency": batch})
+    profiler = Profiler()
+    profiler.install()
+    edge = max(1, messages // 10 // batch) * batch
+    first, last = edge, messages - edge
+    ran = 0
+
+    @app.task(name="noop", ignore_result=True, time_limit=60)
+    def noop() -> None:
+        nonlocal ran
+        ran += 1
+        if ran == first:
+            profiler.start()
+        elif ran == last:
+            profiler.stop()
+
+    app.send_many(noop.call() for _ in range(messages))
+    worker = Worker(app)
+    worker.start()
+    deadline = time.monotonic() + PATIENCE
+    while ran < messages:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"only {ran} of {messages} messages ran in {PATIENCE:g} s")
+        worker.pool.sleep(0.01)
+    sys.setprofile(None)
+    worker.stop(10)
+    return _summary(profiler, last - first, noop.run)
+
+
+def _summary(profiler: Profiler, messages: int, task: Any) -> dict[str, Any]:
+    """Say what was counted, the user's function left out."""
+    own = {task.__code__}
+    calls = Counter({code: number for code, number in profiler.calls.items() if code not in own})
+    most = [
+        {"where": _where(code), "calls": round(number / messages, 3)}
+        for code, number in calls.most_common()
+        if number * 100 >= messages
+    ]
+    fetches = sum(number for code, number in calls.items() if code.co_name == "_fetch")
+    return {
+        "messages": messages,
+        "calls": round(sum(calls.values()) / messages, 2),
+        "c_calls": round(profiler.c_calls / messages, 2),
+        "per_fetch": round(messages / fetches, 1) if fetches else None,
+        "most": most,
+    }
+
+
+def _where(code: CodeType) -> str:
+    file = code.co_filename.rpartition("site-packages/")[2]
+    for package in ("greenq", "pools"):
+        _, found, after = file.rpartition(f"/{package}/")
+        if found:
+            file = f"{package}/{after}"
+    return f"{file}:{code.co_qualname}"
+
+
+if __name__ == "__main__":
+    patch(POOL)
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

@@ -1,0 +1,63 @@
+"""Where tasks write down when they ran: the same few instructions in every peer.
+
+Each process has a file of its own, mapped into memory, so that a tick costs an assignment; whoever measures
+reads the files. This module runs in the peers' environments: it needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+__all__ = ["DIRECTORY", "SLOTS", "read", "tick"]
+
+DIRECTORY = "BENCHMARKS_LEDGER"
+"""Environment variable: the directory of the files."""
+SLOTS = "BENCHMARKS_SLOTS"
+"""Environment variable: how many ticks a file has room for."""
+
+_slots: Any = None
+_next: Callable[[], int] = count().__next__
+
+
+def _open() -> Any:
+    global _slots, _next
+    size = int(os.environ[SLOTS]) * 8
+    path = os.path.join(os.environ[DIRECTORY], str(os.getpid()))
+    with open(path, "w+b") as file:
+        file.truncate(size)
+        _slots = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
+    _next = count().__next__
+    return _slots
+
+
+def tick() -> None:
+    """Write down the time (seconds of the clock that all processes of a machine share)."""
+    slots = _slots
+    if slots is None:
+        slots = _open()
+    slots[_next()] = monotonic()
+
+
+def _forget() -> None:
+    global _slots
+    _slots = None
+
+
+# A child that was forked has its parent's file until then.
+os.register_at_fork(after_in_child=_forget)
+
+
+def read(directory: Path) -> list[float]:
+    """Give every tick of every process, sorted."""
+    ticks: list[float] = []
+    for path in directory.iterdir():
+        data = path.read_bytes()
+        ticks += [tick for (tick,) in struct.iter_unpack("d", data[: len(data) // 8 * 8]) if tick]
+    return sorted(ticks)

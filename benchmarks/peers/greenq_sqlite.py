@@ -1,0 +1,42 @@
+"""greenq with gevent as it ships: broker and results in one SQLite file, and a time limit set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.ledger import tick
+from benchmarks.peers import Peer, inside, seconds
+
+
+class GreenqSqlite(Peer):
+    """The embedded default."""
+
+    name: ClassVar[str] = "greenq gevent, SQLite"
+
+    def worker(self, python: Path, concurrency: int) -> list[str]:
+        """Give the command that starts one worker."""
+        options = ["--app", f"{__name__}:app", "--pool", "gevent", "--concurrency", str(concurrency)]
+        return [str(python), "-m", "greenq", "worker", *options]
+
+
+if inside():
+    import time
+
+    from greenq import GreenQ
+
+    app = GreenQ("bench")
+
+    @app.task(name="noop", ignore_result=True, time_limit=60)
+    def noop() -> None:
+        tick()
+
+    @app.task(name="sleep", ignore_result=True, time_limit=60)
+    def sleep(duration: float) -> None:
+        tick()
+        time.sleep(duration)
+        tick()
+
+    def load(task: str, count: int) -> None:
+        call = noop.call() if task == "noop" else sleep.call(seconds())
+        app.send_many(call for _ in range(count))

@@ -1,0 +1,70 @@
+"""A private Redis server on a free port, without persistence."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.place import Failed
+
+__all__ = ["flush", "redis"]
+
+STARTING = 10.0
+"""Seconds until it must answer."""
+
+
+@contextmanager
+def redis(directory: Path) -> Iterator[str]:
+    """Run a Redis server; gives its address.
+
+    Raises:
+        Failed: there is none, or it does not answer.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        raise Failed(
+            "redis-server is not installed: apt-get install redis-server, or leave out peers with Redis"
+        )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with (directory / "redis.log").open("wb") as output:
+        server = subprocess.Popen([program, *options, "--dir", str(directory)], stdout=output, stderr=output)
+    url = f"redis://127.0.0.1:{port}/0"
+    try:
+        _await(url)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def flush(url: str) -> None:
+    """Empty it."""
+    if not _ask(url, b"FLUSHALL\r\n").startswith(b"+OK"):
+        raise Failed(f"the Redis server at {url} could not be emptied")
+
+
+def _ask(url: str, command: bytes) -> bytes:
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=STARTING) as connection:
+        connection.sendall(command)
+        return connection.recv(100)
+
+
+def _await(url: str) -> None:
+    deadline = time.monotonic() + STARTING
+    while True:
+        try:
+            if _ask(url, b"PING\r\n").startswith(b"+PONG"):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise Failed(f"the Redis server does not answer: {error}") from error
+        time.sleep(0.02)

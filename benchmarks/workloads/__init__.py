@@ -1,0 +1,55 @@
+"""What is measured: one small file here for each workload."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from benchmarks.peers import Peer
+from benchmarks.place import Place
+
+__all__ = ["Figures", "Workload", "workloads"]
+
+Figures = dict[str, float]
+"""What one measurement gives; ``rate`` is what peers are compared by, higher is better."""
+
+
+class Workload(ABC):
+    """One way to use a task queue.
+
+    Attributes:
+        name: for the command line.
+        title: for the table.
+        unit: of ``rate``.
+        ideal: the rate that nothing can pass, if there is one.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    unit: ClassVar[str] = "tasks/s"
+    ideal: ClassVar[float | None] = None
+
+    @abstractmethod
+    def measure(self, peer: Peer, place: Place, count: int) -> Figures:
+        """Measure once.
+
+        Parameters:
+            place: a fresh directory with what the peer needs.
+            count: how many tasks.
+        """
+
+
+def workloads() -> list[Workload]:
+    """One of each, by name."""
+    found = []
+    for module in pkgutil.iter_modules(__path__):
+        imported = importlib.import_module(f"{__name__}.{module.name}")
+        members = [member for member in vars(imported).values() if isinstance(member, type)]
+        found += [
+            member()
+            for member in members
+            if issubclass(member, Workload) and member.__module__ == imported.__name__
+        ]
+    return sorted(found, key=lambda workload: workload.name)

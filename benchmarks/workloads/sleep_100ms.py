@@ -1,0 +1,22 @@
+"""Tasks that wait 100 ms: how full a worker keeps its thousand slots."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmarks.drain import drain
+from benchmarks.peers import Peer
+from benchmarks.place import Place
+from benchmarks.workloads import Figures, Workload
+
+
+class Sleep100ms(Workload):
+    """From the first task's begin to the last's end."""
+
+    name: ClassVar[str] = "sleep-100ms"
+    title: ClassVar[str] = "100 ms sleeps, -c 1000, results ignored"
+    ideal: ClassVar[float | None] = 10_000.0
+
+    def measure(self, peer: Peer, place: Place, count: int) -> Figures:
+        """Measure once; see `Workload`."""
+        return drain(peer, place, "sleep", count, concurrency=1000, seconds=0.1)
