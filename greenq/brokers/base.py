@@ -26,6 +26,7 @@ class Guarantees:
         shared: other processes see the same queues.
         exact_fetch: `fetch(n)` never takes more than `n` from the broker.
         priorities: how many distinct priorities there are.
+        urgent: the priority that runs first: 9, or 0 as Celery has it on Redis.
         limits: what it does not do, one sentence each.
     """
 
@@ -34,6 +35,7 @@ class Guarantees:
     exact_fetch: bool
     priorities: int
     limits: tuple[str, ...] = ()
+    urgent: int = 9
 
 
 class Broker(ABC):
@@ -77,7 +79,7 @@ class Broker(ABC):
     def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
         """Take up to `n` messages, leased to this process in the same atomic step.
 
-        The first queue with something in it comes first; in a queue higher priority, then age. Waits up to
+        The first queue with something in it comes first; in a queue the more urgent, then age. Waits up to
         `timeout` seconds until there is at least one, without polling the broker and without burning
         CPU; returns an empty list after that, or at once after `wake`.
         """

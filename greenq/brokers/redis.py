@@ -56,6 +56,7 @@ class RedisBroker(Broker):
             "Priority 0 is the most urgent, as with Celery on Redis; 0 to 9 share four lists.",
             "Redis Cluster is not supported.",
         ),
+        urgent=0,
     )
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
@@ -63,7 +64,7 @@ class RedisBroker(Broker):
         self.keys = Keys(self.address)
         self.client = Client(self.address)
         self._timeout = timeout
-        self._publisher = Publisher(self.client, self.keys)
+        self.publisher = Publisher(self.client, self.keys)
         self._upkeep = Upkeep(self.client, self.keys, timeout)
         self._fetcher: Fetcher | None = None
         self._renewer: Renewer | None = None
@@ -74,7 +75,7 @@ class RedisBroker(Broker):
     def publish(self, messages: Sequence[Message], timeout: float) -> list[GreenqError | None]:
         self._open()
         try:
-            return self._publisher.publish(messages, time.monotonic() + timeout)
+            return self.publisher.publish(messages, time.monotonic() + timeout)
         except Unreachable as error:
             raise BrokerUnreachable(str(error)) from error
         except Failure as error:

@@ -35,6 +35,15 @@ def _extended(value: Any) -> Any:
 
 _write = json.JSONEncoder(default=_extended).encode
 _read = json.JSONDecoder().decode
+_MARKER = '"__type__"'
+_OWN = frozenset({"delivery_mode", "delivery_info", "priority", "body_encoding", "delivery_tag"})
+"""Properties that a transport sets: they say how a message travelled, not what it is."""
+
+
+def _read_extended(text: str) -> Any:
+    from kombu.utils.json import object_hook
+
+    return json.loads(text, object_hook=object_hook)
 
 
 def check(message: Message) -> str | None:
@@ -100,7 +109,8 @@ def unpack(queue: str, raw: bytes) -> Message:
         Unreadable: it is none.
     """
     try:
-        found = _read(raw.decode())
+        text = raw.decode()
+        found = _read_extended(text) if _MARKER in text else _read(text)
         properties = found["properties"]
         headers = found["headers"]
         body = found["body"]
@@ -117,9 +127,9 @@ def unpack(queue: str, raw: bytes) -> Message:
     if type(headers) is not dict or type(content_type) is not str or type(content_encoding) is not str:
         raise Unreadable("its headers, content-type or content-encoding have the wrong type")
     priority = properties.get("priority")
-    if type(priority) is not int:
-        priority = 0
-    return Message(queue, headers, body, content_type, content_encoding, properties, min(max(priority, 0), 9))
+    priority = min(max(priority, 0), 9) if type(priority) is int else 0
+    kept = {name: value for name, value in properties.items() if name not in _OWN}
+    return Message(queue, headers, body, content_type, content_encoding, kept, priority)
 
 
 def _why(raw: bytes, error: Exception) -> str:

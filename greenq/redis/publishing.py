@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from greenq.errors import GreenqError, PublishError, PublishTimeout
@@ -30,6 +30,7 @@ class Publisher:
         self._client = client
         self._keys = keys
         self._declared: set[str] = set()
+        self._undeclared: set[str] = set()
 
     def publish(self, messages: Sequence[Message], deadline: float) -> list[GreenqError | None]:
         """Send messages; for each None, or why it was not, or may not have been, sent.
@@ -47,6 +48,8 @@ class Publisher:
             except PublishError as error:
                 errors[i] = error
                 continue
+            if message.queue not in self._declared:
+                self._undeclared.add(message.queue)
             command = self._command(message, raw)
             size += len(raw)
             room = bool(places) and len(places[-1]) < CHUNK and size < CHUNK_BYTES
@@ -58,8 +61,15 @@ class Publisher:
                 places.append([i])
                 size = len(raw)
         if commands:
-            self._send(commands, places, errors, self._undeclared(messages), deadline)
+            self._send(commands, places, errors, deadline)
         return errors
+
+    def announce(self, messages: Iterable[Message], deadline: float) -> None:
+        """Make the queues of messages known that others will put there."""
+        unknown = {message.queue for message in messages} - self._declared
+        if unknown:
+            self._client.all(declarations(self._keys, unknown), deadline, again=True)
+            self._declared |= unknown
 
     def _command(self, message: Message, raw: bytes) -> list[Any]:
         name = self._keys.list_of(message.queue, message.priority)
@@ -70,22 +80,16 @@ class Publisher:
         member = b"%05d%b%b%b" % (size, name.encode(), secrets.token_hex(7).encode(), raw)
         return ["ZADD", self._keys.delayed(message.queue), message.due * 1000, member]
 
-    def _undeclared(self, messages: Sequence[Message]) -> set[str]:
-        return {message.queue for message in messages if message.queue not in self._declared}
-
     def _send(
         self,
         commands: list[list[Any]],
         places: list[list[int]],
         errors: list[GreenqError | None],
-        undeclared: set[str],
         deadline: float,
     ) -> None:
         failed: GreenqError | None = None
-        sent = list(commands)
-        if undeclared:
-            valid = {queue for queue in undeclared if isinstance(queue, str) and queue.isprintable()}
-            sent += declarations(self._keys, valid)  # type: ignore[arg-type]
+        undeclared, self._undeclared = self._undeclared, set()
+        sent = [*commands, *declarations(self._keys, undeclared)]
         try:
             replies = self._client.run(sent, deadline)
         except Failure as error:
@@ -94,6 +98,7 @@ class Publisher:
             failed = PublishTimeout(f"{error}: the message may have arrived")
             replies = [None] * len(commands)
         else:
+            # Whatever became of the messages, the next ones need not say again that there is such a queue.
             self._declared |= undeclared
         for reply, some in zip(replies, places, strict=False):
             if type(reply) is ReplyError:

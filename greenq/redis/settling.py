@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from greenq.errors import BrokerError
 from greenq.message import Delivery, Message, Result, Settlement, Verdict
 from greenq.redis.envelope import pack
 from greenq.redis.keys import Keys
@@ -65,7 +66,9 @@ class Step:
         delivery, verdict = settlement.delivery, settlement.verdict
         if verdict is Verdict.ACK:
             return ("a" if delivery.attempts else "A"), []
-        if verdict is Verdict.RETRY_AT and settlement.due is not None:
+        if verdict is Verdict.RETRY_AT:
+            if settlement.due is None:
+                raise BrokerError("a message that is put off needs a time: give the settlement a due")
             # The time left, not the time of day: worker and server may not agree about that.
             left = max(0.0, settlement.due - time.time()) * 1000
             return "T", [keys.delayed(delivery.queue), f"{left:.3f}"]

@@ -113,6 +113,9 @@ class RedisStore(ResultStore):
             for outcome in outcomes
         ]  # fmt: skip
         with _translated():
+            children = [message for outcome in outcomes for message in outcome.publishes]
+            if children:
+                broker.publisher.announce(children, deadline)
             states = carry_out(broker.client, broker.keys, steps, deadline)
             while left := [i for i, state in enumerate(states) if state in (UNDECIDED, BAD_LIST)]:
                 self._mend([(steps[i], states[i]) for i in left], deadline)

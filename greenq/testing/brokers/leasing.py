@@ -120,11 +120,12 @@ class Leasing(BrokerSuite):
         assert self.broker.depth()["q"] == Depth(ready=250, delayed=250, leased=0, dead=250)
 
     def test_a_requeued_message_goes_to_the_front_of_its_priority(self) -> None:
-        self.broker.publish([make("a"), make("b"), make("c"), make("late", priority=0)], PATIENCE)
+        urgent = self.broker.guarantees.urgent
+        self.broker.publish([make(id, priority=9 - urgent) for id in ("a", "b", "c", "late")], PATIENCE)
         first = take(self.broker, 2)
         assert settle(self.broker, first, Verdict.REQUEUE) == [True, True]
         if self.broker.guarantees.priorities > 1:
-            self.broker.publish([make("urgent", priority=5)], PATIENCE)
+            self.broker.publish([make("urgent", priority=urgent)], PATIENCE)
             assert ids(take(self.broker, 1)) == ["urgent"]
         assert set(ids(take(self.broker, 2))) == {"a", "b"}
         assert ids(take(self.broker, 2)) == ["c", "late"]

@@ -52,10 +52,11 @@ class Sending(BrokerSuite):
             self.broker.publish([make(str(start + i)) for i in range(10)], PATIENCE)
         assert ids(take(self.broker, 50)) == [str(number) for number in range(50)]
 
-    def test_a_higher_priority_comes_first_and_age_decides_among_equals(self) -> None:
+    def test_the_more_urgent_comes_first_and_age_decides_among_equals(self) -> None:
         if self.broker.guarantees.priorities == 1:
             return
-        for id, priority in (("a", 0), ("b", 9), ("c", 0), ("d", 9)):
+        urgent = self.broker.guarantees.urgent
+        for id, priority in (("a", 9 - urgent), ("b", urgent), ("c", 9 - urgent), ("d", urgent)):
             self.broker.publish([make(id, priority=priority)], PATIENCE)
         assert ids(take(self.broker, 4)) == ["b", "d", "a", "c"]
 
