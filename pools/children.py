@@ -54,10 +54,12 @@ class Child:
         self._interrupts: list[tuple[int, bytes]] = []
         self._loading = False
         self._raised = NOTHING
+        self._unraisable = sys.__unraisablehook__
 
     def serve(self) -> None:
         """Run calls until the parent closes its end."""
         signal.signal(INTERRUPT, self._ring)
+        self._unraisable = sys.unraisablehook
         sys.unraisablehook = self._repeat
         os.register_at_fork(after_in_child=self._after_fork)
         self._send(frames.READY, 0, b"")
@@ -150,7 +152,7 @@ class Child:
         """An exception was swallowed, as in a finalizer: if it was an interrupt, raise it again soon."""
         number, pickled, error = self._raised
         if unraisable.exc_value is None or unraisable.exc_value is not error:
-            sys.__unraisablehook__(unraisable)
+            self._unraisable(unraisable)
         elif number == self._running:
             self._interrupts.insert(0, (number, pickled))
             again = threading.Timer(0.01, os.kill, (self._pid, INTERRUPT))

@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 
 from pools import exitcodes, native
 from pools.crew import Crew, Work
+from pools.loglocks import share_log_locks
 from pools.pristine import event_loop_modules
 
 __all__ = ["EventLoop", "new_event_loop"]
@@ -46,6 +47,8 @@ else:
 # The lock is held for two instructions by whoever first uses an asyncio lock or queue, in any thread.
 # A green one would bring hubs into it.
 asyncio.mixins._global_lock = native.original("_thread", "allocate_lock")()
+
+share_log_locks()  # coroutines log from the loop's thread
 
 
 class EventLoop(Base):

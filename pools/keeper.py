@@ -88,7 +88,7 @@ class Keeper:
     @property
     def here(self) -> bool:
         """Whether the calling thread is the keeper's."""
-        return bool(native.original("_thread", "get_ident")() == self._ident)
+        return native.get_ident() == self._ident
 
     # ── from other threads ───────────────────────────────────────────────────────────────────────────────
 
@@ -120,17 +120,14 @@ class Keeper:
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
-        self._ident = native.original("_thread", "get_ident")()
+        self._ident = native.get_ident()
         self._selector.register(self._wake, selectors.EVENT_READ, self._read_inbox)
         while not self._stopping:
             wait = None if self._retry_at == 0.0 else max(0.0, self._retry_at - time.monotonic())
             events = self._selector.select(wait)
             self.since = time.monotonic()
             for key, mask in events:
-                try:
-                    key.data(mask)
-                except Exception:
-                    complain()
+                _call(key.data, mask)
             if self._retry_at and self.since >= self._retry_at:
                 self._retry_at = 0.0
                 self.adjust()
@@ -146,7 +143,7 @@ class Keeper:
             self._wake.recv(4096)
         while self._inbox:
             fn, args = self._inbox.popleft()
-            fn(*args)
+            _call(fn, *args)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -268,6 +265,13 @@ class Keeper:
 
     def adjust(self) -> None:
         """Ask for the children that are missing, and release those that are too many."""
+        try:
+            self._adjust()
+        except OSError as error:
+            log.error("a child cannot be started, which is tried again: %s", error)
+            self._fail()
+
+    def _adjust(self) -> None:
         nursery = self._current
         if self._stopping or self._retry_at:
             return
@@ -346,3 +350,11 @@ class Keeper:
             self._fail()
         self._owner.child_lost(child, exitcode)
         self._close_if_empty(nursery)
+
+
+def _call(fn: Callable[..., object], *args: Any) -> None:
+    """Call it; what it raises must not end the thread that all children depend on."""
+    try:
+        fn(*args)
+    except Exception:
+        complain()

@@ -18,7 +18,7 @@ from typing import Any
 
 from pools.wakeup import current_hub, doorbell
 
-__all__ = ["Lock", "NativeThread", "Signal", "original", "run", "start"]
+__all__ = ["Lock", "NativeThread", "Signal", "get_ident", "original", "run", "start"]
 
 RUNNERS = 16
 """How many native threads `run` starts at most, for the whole process."""
@@ -40,13 +40,20 @@ def original(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+# The originals stay what they are whenever the library is patched: looking them up once is enough.
+_allocate_lock = original("_thread", "allocate_lock")
+_start_new_thread = original("_thread", "start_new_thread")
+get_ident: Callable[[], int] = original("_thread", "get_ident")
+"""The identifier of the native thread that calls, also where `threading.get_ident` tells green ones apart."""
+
+
 class Lock:
     """A real mutex: it blocks the native thread, so hold it for a few instructions only."""
 
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = original("_thread", "allocate_lock")()
+        self._lock = _allocate_lock()
 
     def acquire(self, timeout: float = -1) -> bool:
         """Take it, waiting up to `timeout` seconds (for ever if negative); True if it was taken."""
@@ -216,7 +223,7 @@ class NativeThread:
         self.ident = 0
         self._fn = fn
         self._ended = Signal()
-        original("_thread", "start_new_thread")(self._run, ())
+        _start_new_thread(self._run, ())
 
     @property
     def alive(self) -> bool:
@@ -229,7 +236,7 @@ class NativeThread:
 
     def _run(self) -> None:
         try:
-            self.ident = original("_thread", "get_ident")()
+            self.ident = get_ident()
             self._fn()
         finally:
             self._ended.set()
@@ -286,10 +293,10 @@ class _Runners:
 
     def here(self) -> bool:
         """Whether the calling thread is one of them: it must not wait for another of them."""
-        return original("_thread", "get_ident")() in self._idents
+        return get_ident() in self._idents
 
     def _work(self) -> None:
-        self._idents.add(original("_thread", "get_ident")())
+        self._idents.add(get_ident())
         while True:
             job = self._jobs.get()
             job.run()

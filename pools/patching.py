@@ -79,6 +79,9 @@ def patch(pool: str) -> None:
         _patch_gevent()
     else:
         importlib.import_module("eventlet").monkey_patch()
+    from pools.loglocks import share_log_locks
+
+    share_log_locks()  # native threads log too: those of brokers, of coroutines, of `native_call`
     missing = unpatched(pool)
     if missing:
         raise PoolError(f"{chosen} left these modules unpatched: {', '.join(missing)}")

@@ -95,7 +95,8 @@ class PreforkPool(Pool, Owner):
             raise ValueError(f"a pool's capacity must be at least 1, not {capacity}")
         with self._lock:
             self._capacity = capacity
-            self._admit()
+            woken = self._admit()
+        _set_all(woken)
         self._keeper.post(self._keeper.adjust)
 
     def wait_free(self, timeout: float | None = None) -> int:
@@ -162,18 +163,23 @@ class PreforkPool(Pool, Owner):
             self._refuse_closed()
         return call
 
-    def _admit(self) -> None:
-        """Let those in that wait for a slot, as far as there are any; with the lock held."""
+    def _admit(self) -> list[native.Signal]:
+        """Let those in that wait for a slot, as far as there are any; with the lock held.
+
+        Returns:
+            What to set when the lock has been released: whoever is woken will want it.
+        """
+        woken = []
         while self._spawners and len(self._calls) < self._capacity:
             job = self._spawners.popleft()
             self._calls.add(job.call)
             self._queue.append(job)
-            job.admitted.set()
+            woken.append(job.admitted)
         if self._waiters and len(self._calls) < self._capacity:
-            for waiter in self._waiters:
-                waiter.set()
+            woken += self._waiters
             self._waiters.clear()
         self._pair()
+        return woken
 
     def _pair(self) -> None:
         """Send calls to idle children; with the lock held."""
@@ -237,7 +243,8 @@ class PreforkPool(Pool, Owner):
             self._unreported += 1
             self._calls.discard(call)
             self._rest(child)
-            self._admit()
+            woken = self._admit()
+        _set_all(woken)
         value, error = _outcome(kind, payload)
         self._report(call, value, error)
 
@@ -256,7 +263,8 @@ class PreforkPool(Pool, Owner):
                 return
             self._unreported += 1
             self._calls.discard(call)
-            self._admit()
+            woken = self._admit()
+        _set_all(woken)
         self._report(call, value, error)
 
     def _report(self, call: Call, value: Any, error: BaseException | None) -> None:
@@ -326,6 +334,11 @@ class PreforkPool(Pool, Owner):
         quiet = self._quiet = native.Signal()
         self._keeper.post(self._check_quiet)
         return quiet.wait(timeout)
+
+
+def _set_all(signals: list[native.Signal]) -> None:
+    for each in signals:
+        each.set()
 
 
 def _outcome(kind: int, payload: bytes) -> tuple[Any, BaseException | None]:

@@ -317,6 +317,37 @@ def a_kill_cancels_the_coroutine_and_runs_its_finally_blocks() -> None:
     assert CLEANED == ["work"]
 
 
+def coroutines_and_callers_log_at_once() -> None:
+    import logging
+
+    logger = logging.getLogger("shared")
+    logger.propagate = False
+    lines = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    logger.addHandler(Keep())
+    logger.setLevel("INFO")
+
+    async def work(number):
+        for turn in range(20):
+            logger.info("coroutine %s %s", number, turn)
+            await asyncio.sleep(0)
+
+    def caller(number):
+        for turn in range(200):
+            logger.info("caller %s %s", number, turn)
+            if turn % 10 == 0:
+                time.sleep(0)
+
+    bound = coroutines.bind(work)
+    calls = [lambda n=n: bound(n) for n in range(300)] + [lambda n=n: caller(n) for n in range(50)]
+    assert run_all(calls) == [None] * 350
+    assert len(lines) == 300 * 20 + 50 * 200
+
+
 def a_forked_child_gets_a_loop_of_its_own() -> None:
     async def work():
         await asyncio.sleep(0)

@@ -22,6 +22,7 @@ SCENARIOS = [
     "a_call_from_the_loop_itself_is_refused",
     "a_soft_interrupt_is_raised_inside_the_coroutine",
     "a_kill_cancels_the_coroutine_and_runs_its_finally_blocks",
+    "coroutines_and_callers_log_at_once",
     "a_forked_child_gets_a_loop_of_its_own",
     "leftovers_end_quietly_at_exit",
 ]
