@@ -56,17 +56,20 @@ class GreenPool(GreenThreads):
             self._hub.soon_from_outside(self._wake)
 
     def wait_free(self, timeout: float | None = None) -> int:
-        if self._closed:
-            self._refuse_closed()
-        if len(self._calls) >= self._capacity:
-            if self._ident() != self._home:
-                OutsideWaiter(self._hub.soon_from_outside, self._admit).wait(timeout)
-            else:
-                self._wait(self._waiters, timeout)
-                self._wake()  # it takes no slot: whoever is next may have it
+        deadline = None if timeout is None else time.monotonic() + timeout
+        again = False
+        while True:
             if self._closed:
                 self._refuse_closed()
-        return self.free
+            rest = None if deadline is None else deadline - time.monotonic()
+            if self.free or (rest is not None and rest <= 0):
+                return self.free
+            if self._ident() != self._home:
+                OutsideWaiter(self._hub.soon_from_outside, self._admit).wait(rest)
+            else:
+                self._wait(self._waiters, rest, first=again)
+                self._wake()  # it takes no slot: whoever is next may have it
+            again = True
 
     def _wait(self, waiters: deque[Any], timeout: float | None, first: bool = False) -> None:
         """Wait among `waiters` until woken or until `timeout` is over."""

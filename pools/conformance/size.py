@@ -81,6 +81,20 @@ class Size(Workbench):
             assert waiter.join(5)
             assert until(pool, lambda: pool.free == pool.capacity)
 
+    def test_whoever_waits_for_a_free_slot_waits_until_there_is_one(self) -> None:
+        free: list[int] = []
+        with self.make(self.room(2)) as pool:
+
+            def wait_and_spawn() -> None:
+                free.append(pool.wait_free(60))
+                pool.spawn(chores.nap, 0.01)
+
+            spawners = [pool.service(wait_and_spawn, f"spawner-{number}") for number in range(20)]
+            assert until(pool, lambda: all(spawner.join(0) for spawner in spawners))
+            assert [spawner.error for spawner in spawners] == [None] * 20
+        assert len(free) == 20
+        assert min(free) > 0
+
     def test_a_waiting_spawn_goes_on_when_a_full_pool_grows(self, tmp_path: Path) -> None:
         with self.make(self.room(2)) as pool:
             if self.inline:

@@ -62,7 +62,8 @@ def test_a_plain_process_says_what_is_not_green(pool: str) -> None:
             "1 other threads are running",
         ),
         (
-            "import sys, types, time\nown = sys.modules['own'] = types.ModuleType('own')\nown.pause = time.sleep\n",
+            "import sys, types, time\nsys.modules['own'] = own = types.ModuleType('own')\n"
+            "own.pause = time.sleep\n",
             "own has taken time.sleep as pause",
         ),
     ],
