@@ -51,7 +51,7 @@ def _priority(value: Any) -> str | None:
 def _queue(value: Any) -> str | None:
     fits = (
         isinstance(value, str)
-        and 0 < len(value.encode()) <= 255
+        and 0 < len(value.encode(errors="surrogatepass")) <= 255
         and value.isprintable()
         and value == value.strip()
     )

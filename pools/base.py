@@ -131,6 +131,11 @@ class Pool(ABC):
         self._capacity = capacity
         self.setup = setup
 
+    @classmethod
+    def usual_capacity(cls) -> int:
+        """How many calls suit this kind of pool on this machine, for whoever has no number in mind."""
+        return 100
+
     # ── size ─────────────────────────────────────────────────────────────────────────────────────────────
 
     @property

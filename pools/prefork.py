@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -60,6 +61,10 @@ class PreforkPool(Pool, Owner):
 
     name: ClassVar[str] = "prefork"
     features: ClassVar[Features] = Features(interrupt=True, kill=True, isolated=True)
+
+    @classmethod
+    def usual_capacity(cls) -> int:
+        return os.cpu_count() or 1
 
     def __init__(self, capacity: int, setup: tuple[str, tuple[Any, ...]] | None = None) -> None:
         super().__init__(capacity, setup)

@@ -24,6 +24,10 @@ class SoloPool(ThreadCalls):
     )
     _own_files: ClassVar[tuple[str, ...]] = (*ThreadCalls._own_files, __file__)
 
+    @classmethod
+    def usual_capacity(cls) -> int:
+        return 1  # it runs one call at a time
+
     def __init__(self, capacity: int, setup: tuple[str, tuple[Any, ...]] | None = None) -> None:
         _refuse_more(capacity)
         super().__init__(capacity, setup)

@@ -37,6 +37,10 @@ class ThreadPool(ThreadCalls):
     )
     _own_files: ClassVar[tuple[str, ...]] = (*ThreadCalls._own_files, __file__)
 
+    @classmethod
+    def usual_capacity(cls) -> int:
+        return 20  # enough for calls that wait, few enough for the memory that threads take
+
     def __init__(self, capacity: int, setup: tuple[str, tuple[Any, ...]] | None = None) -> None:
         super().__init__(capacity, setup)
         self._queue: _queue.SimpleQueue[Call | None] = _queue.SimpleQueue()

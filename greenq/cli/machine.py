@@ -25,6 +25,8 @@ EXTRAS = {"eventlet": "eventlet", "zstandard": "zstd", "Brotli": "brotli"}
 
 SPARE_FILES = 64
 """Descriptors that a worker needs beside its tasks': broker, store, logs, libraries."""
+USUAL_CONCURRENCY = 100
+"""What a green pool takes if nobody says."""
 DISK_LOW, DISK_OUT = 1024**3, 64 * 1024**2
 CLOCKS_DIFFER = 2.0
 """Seconds between this machine's clock and its disk's that nothing but two machines explains."""
@@ -86,8 +88,9 @@ def _versions(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
 def open_files(settings: Settings) -> Iterator[Finding]:
     """Whether each task at once can hold a connection."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = settings.worker.concurrency + SPARE_FILES
-    text = f"{soft:,} open files allowed, {settings.worker.concurrency:,} tasks at once"
+    concurrency = settings.worker.concurrency or USUAL_CONCURRENCY
+    needed = concurrency + SPARE_FILES
+    text = f"{soft:,} open files allowed, {concurrency:,} tasks at once"
     if soft == resource.RLIM_INFINITY or soft >= needed:
         yield ok("files", text)
         return

@@ -153,7 +153,8 @@ def _bound(key: Key, value: Any) -> None:
     if key.least is not None and value < key.least:
         raise Wrong(
             f"must be at least {write(key.least)}",
-            "write null for none" if key.optional and not value else "",
+            # A limit of 0 means no limit to many; a number of things (it has a default of its own) does not.
+            "write null for none" if key.optional and key.unit == "seconds" and not value else "",
         )
     most = (
         key.most

@@ -99,7 +99,11 @@ class WorkerSettings:
         "What runs the tasks: gevent, eventlet, threads, prefork, solo, asyncio, or a plug-in's.",
         "gevent", unit="pool",
     )  # fmt: skip
-    concurrency: int = key("How many tasks run at once in each process.", 100, least=1, most=1_000_000)
+    concurrency: int | None = key(
+        "How many tasks run at once in each process; null for what suits the pool: 100, 20 threads, "
+        "a prefork child for each processor.",
+        None, least=1, most=1_000_000,
+    )  # fmt: skip
     processes: int = key("How many worker processes run side by side.", 1, least=1, most=1024)
     queues: tuple[str, ...] = key(
         "The queues it takes from, most important first.", ("celery",), unit="queue"

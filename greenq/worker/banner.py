@@ -24,6 +24,7 @@ def banner(
     tasks: int,
     node: str,
     version: str,
+    capacity: int,
     stream: TextIO | None = None,
 ) -> str:
     """Describe a worker in a few lines.
@@ -34,6 +35,7 @@ def banner(
         tasks: how many are registered.
         node: the worker's full name.
         version: greenq's.
+        capacity: how many tasks run at once.
         stream: where it will be printed, which decides about colours; None for standard error.
     """
     paint = Paint(_coloured(stream or sys.stderr))
@@ -43,7 +45,7 @@ def banner(
         "for ever" if settings.results.expires is None else f"for {write_seconds(settings.results.expires)}"
     )
     results = f"{mask(settings.results.url)}, kept {kept}" if settings.results.url else "not kept"
-    pool = f"{worker.pool}, {worker.concurrency:,} at once"
+    pool = f"{worker.pool}, {capacity:,} at once"
     if worker.processes > 1:
         pool += f", {worker.processes} processes"
     if worker.prefetch:

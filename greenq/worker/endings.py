@@ -74,16 +74,16 @@ class Endings:
         return Outcome(delivery, (), result, self._ack(delivery, handler))
 
     def failed(self, delivery: Delivery, handler: Handler, request: Request, error: BaseException) -> Outcome:
-        """It raised: FAILURE with the exception and its traceback; acknowledged."""
+        """It raised: FAILURE with the exception and its traceback; acknowledged (`acks_on_failure`)."""
         trace = _trace(error)
         if isinstance(error, handler.throws):
             log.info("%s failed as it may: %r", _name(request), error)
         else:
             log.error("%s failed: %r\n%s", _name(request), error, trace)
+        settlement = self._settle_failure(delivery, handler, handler.acks_on_failure, error)
         return Outcome(
-            delivery, (), self._exception(handler, request, FAILURE, error, trace),
-            self._ack(delivery, handler), FAILURE,
-        )  # fmt: skip
+            delivery, (), self._exception(handler, request, FAILURE, error, trace), settlement, FAILURE
+        )
 
     def retried(self, delivery: Delivery, handler: Handler, request: Request, signal: Retry) -> Outcome:
         """It asked to run again: RETRY with the reason; its next message is sent, this one acknowledged."""
@@ -136,13 +136,13 @@ class Endings:
     # ── it was ended from outside ────────────────────────────────────────────────────────────────────────
 
     def over_limit(self, delivery: Delivery, handler: Handler, request: Request, limit: float) -> Outcome:
-        """It ran past its hard limit and was killed: FAILURE with TimeLimitExceeded; acknowledged."""
+        """It ran past its hard limit: FAILURE with TimeLimitExceeded; acknowledged (`acks_on_timeout`)."""
         error = TimeLimitExceeded(f"TimeLimitExceeded({limit:g},)", limit)
         log.error("%s was ended at its hard time limit of %g s", _name(request), limit)
+        settlement = self._settle_failure(delivery, handler, handler.acks_on_timeout, error)
         return Outcome(
-            delivery, (), self._exception(handler, request, FAILURE, error, None),
-            self._ack(delivery, handler), FAILURE,
-        )  # fmt: skip
+            delivery, (), self._exception(handler, request, FAILURE, error, None), settlement, FAILURE
+        )
 
     def lost(self, delivery: Delivery, handler: Handler, request: Request, error: BaseException) -> Outcome:
         """The process that ran it died: FAILURE with WorkerLost; acknowledged."""
@@ -177,6 +177,13 @@ class Endings:
     def _ack(self, delivery: Delivery, handler: Handler) -> Settlement | None:
         return Settlement(delivery, Verdict.ACK) if handler.acks_late else None
 
+    def _settle_failure(
+        self, delivery: Delivery, handler: Handler, acknowledge: bool, error: BaseException
+    ) -> Settlement | None:
+        if acknowledge or not handler.acks_late:
+            return self._ack(delivery, handler)
+        return Settlement(delivery, Verdict.DEAD, reason=f"failed: {error!r:.500}", trace=_trace(error))
+
     def _given_up(self, delivery: Delivery, error: BaseException, reason: str) -> Outcome:
         headers = delivery.message.headers if delivery.message is not None else None
         id = headers.get("id") if isinstance(headers, dict) else None
@@ -202,7 +209,7 @@ class Endings:
     def _exception(
         self, handler: Handler, request: Request, state: str, error: BaseException, trace: str | None
     ) -> Result | None:
-        if not self._keeps(handler, request):
+        if not handler.store_errors or (request.fields.get("ignore_result") and handler.store_result):
             return None
         result = self._result(request, state, describe(error))
         result.traceback = trace

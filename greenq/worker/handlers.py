@@ -19,16 +19,21 @@ class Handler:
         call: the user's function, bound to the task and made plain if it is a coroutine function.
         acks_late: settle after the run; otherwise before it.
         time_limit, soft_time_limit: seconds; None for no limit.
-        store_result, track_started: whether its end, and its beginning, is kept.
+        acks_on_failure, acks_on_timeout: acknowledge also what failed, or ran past its hard limit; otherwise
+            it becomes a dead letter.
+        store_result, store_errors, track_started: whether its end, a bad end, and its beginning are kept.
         throws: exceptions that are logged without a traceback.
     """
 
     task: Task[Any, Any]
     call: Callable[..., Any]
     acks_late: bool
+    acks_on_failure: bool
+    acks_on_timeout: bool
     time_limit: float | None
     soft_time_limit: float | None
     store_result: bool
+    store_errors: bool
     track_started: bool
     throws: tuple[type[BaseException], ...]
 
@@ -51,9 +56,12 @@ def handlers_of(
             task=task,
             call=bind(task.run),
             acks_late=options.acks_late,
+            acks_on_failure=options.acks_on_failure,
+            acks_on_timeout=options.acks_on_timeout,
             time_limit=options.time_limit,
             soft_time_limit=options.soft_time_limit,
             store_result=stores and not options.ignore_result,
+            store_errors=stores and (not options.ignore_result or options.store_errors_even_if_ignored),
             track_started=stores and options.track_started,
             throws=options.throws,
         )

@@ -22,11 +22,12 @@ def main(fd: int) -> NoReturn:
     spec = take_over(fd)
     die_with_parent(spec["supervisor"])
     from greenq.errors import GreenqError
+    from pools.errors import PoolError
 
     try:
         code = run(spec)
-    except GreenqError as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
+    except (GreenqError, PoolError) as error:
+        print(f"greenq worker: {error}", file=sys.stderr, flush=True)
         code = EXIT_MISTAKE
     sys.stdout.flush()
     sys.stderr.flush()
@@ -57,14 +58,21 @@ def run(spec: dict[str, Any]) -> int:
         config=spec["config"],
     )
     logs.setup(app.settings.log, worker.node)
+    worker.on_finish = listener.post
+    worker.start()
     if spec["index"] == 0 and not spec["release"]:
         print(
-            banner(app.config, app.main or spec["app"], len(app.tasks), worker.node, __version__),
+            banner(
+                app.config,
+                app.main or spec["app"],
+                len(app.tasks),
+                worker.node,
+                __version__,
+                worker.pool.capacity,
+            ),
             file=sys.stderr,
             flush=True,
         )
-    worker.on_finish = listener.post
-    worker.start()
     return obey(worker, listener, app.settings.worker.shutdown_timeout)
 
 
@@ -73,9 +81,8 @@ def patch(spec: dict[str, Any]) -> str:
 
     The application may not be imported for that, so what it says in code about the pool is not known yet.
     """
-    from pools.patching import patch as make_green
-
     from greenq.config import load
+    from pools.patching import patch as make_green
 
     pool = load(spec["config"], overrides=overrides(spec)).settings.worker.pool
     make_green(pool)
@@ -145,9 +152,9 @@ def obey(worker: Any, mailbox: Mailbox, shutdown_timeout: float) -> int:
         first = mailbox.wait()
     if first:
         log.warning(
-            "%s: running tasks get %g s to finish; a second signal puts them back at once",
-            signal.Signals(first).name, shutdown_timeout,
-        )  # fmt: skip
+            "stopping: running tasks get %g s to finish; a second signal puts them back at once",
+            shutdown_timeout,
+        )
     stopped = threading.Event()
     hurry = threading.Event()
 

@@ -24,6 +24,8 @@ EXIT_RECYCLE = 75
 SETTLED_AFTER = 10.0
 """Seconds after which a worker counts as up; one that dies earlier is restarted more and more slowly."""
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
+GIVE_UP_AFTER = 5
+"""A worker that fails so often at its start, and never came up, will not: the command ends."""
 GRACE = 5.0
 """Seconds beyond `worker.shutdown_timeout` before a worker that does not end is killed."""
 
@@ -73,6 +75,8 @@ class Child:
         self.process = ""
         self.started = 0.0
         self.failures = 0
+        self.came_up = False
+        """Whether it, or a predecessor, ran for a while: then a failure is no mistake of the set-up."""
         self.start_at: float | None = 0.0
         self.dead: list[str] = []
         """Names of its predecessors whose leases are still to be given back."""
@@ -190,6 +194,7 @@ class Supervisor:
     def _ended(self, child: Child, code: int) -> None:
         pid, child.pid = child.pid, 0
         lived = time.monotonic() - child.started
+        child.came_up = child.came_up or lived > SETTLED_AFTER
         if self._stop_signal is not None:
             # One that had not come as far as its own handlers ends by the signal itself, holding nothing.
             if code != -signal.SIGTERM:
@@ -204,19 +209,26 @@ class Supervisor:
             child.start_at = None
         elif code == EXIT_RECYCLE:
             child.start_at = 0.0
-        elif code == EXIT_MISTAKE:
+        elif code == EXIT_MISTAKE and not child.came_up:
             # It said why. Were it started again it would say so again.
-            self._exitcode = EXIT_MISTAKE
-            self._stop_signal = signal.SIGTERM
-            self._kill_at = time.monotonic() + self._spec["shutdown_timeout"] + GRACE
-            self._send(signal.SIGTERM)
+            self._give_up(EXIT_MISTAKE)
         else:
             self._died(child, pid, code, lived)
+
+    def _give_up(self, exitcode: int) -> None:
+        self._exitcode = exitcode
+        self._stop_signal = signal.SIGTERM
+        self._kill_at = time.monotonic() + self._spec["shutdown_timeout"] + GRACE
+        self._send(signal.SIGTERM)
 
     def _died(self, child: Child, pid: int, code: int, lived: float) -> None:
         child.dead.append(child.process)
         child.failures = 0 if lived > SETTLED_AFTER else child.failures + 1
         pause = min(BACKOFF_FIRST * 2 ** (child.failures - 2), BACKOFF_MOST) if child.failures > 1 else 0.0
+        if code > 0 and not child.came_up and child.failures >= GIVE_UP_AFTER:
+            say(f"worker {child.index} failed at its start {child.failures} times in a row; giving up")
+            self._give_up(1)
+            return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         say(
             f"worker {child.index} (process {pid}) {how}; restarting it"

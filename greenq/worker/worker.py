@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pools.patching import unpatched
-
 from greenq.app import GreenQ
 from greenq.errors import ConfigError, GreenqError, NotPatched
 from greenq.worker.consumer import Consumer
@@ -23,6 +21,7 @@ from greenq.worker.settler import Settler
 from pools import table
 from pools.base import Pool, Service
 from pools.errors import PoolError
+from pools.patching import unpatched
 
 __all__ = ["Worker", "node_name"]
 
@@ -274,6 +273,6 @@ def make_pool(app: GreenQ, overrides: Mapping[str, tuple[Any, str]], config: str
                 "greenq.worker.child:set_up",
                 (app.settings.app, dict(overrides), config, node_name(settings.node, 0)),
             )
-        return kind(settings.concurrency, setup)
+        return kind(settings.concurrency or kind.usual_capacity(), setup)
     except (ValueError, PoolError) as error:
         raise ConfigError(f"worker.pool, worker.concurrency: {error}") from error

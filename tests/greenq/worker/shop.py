@@ -58,6 +58,17 @@ def fail(message):
     raise ValueError(message, 42)
 
 
+@app.task(acks_on_failure=False)
+def fail_and_keep():
+    raise ValueError("keep me")
+
+
+@app.task(ignore_result=True, store_errors_even_if_ignored=True)
+def fail_unless(well):
+    if not well:
+        raise ValueError("stored")
+
+
 @app.task
 def unencodable():
     return object()

@@ -32,7 +32,7 @@ def configuration(tmp_path: Path) -> Configuration:
 
 
 def test_it_says_what_was_resolved_and_where_it_came_from(tmp_path: Path) -> None:
-    text = banner(configuration(tmp_path), "shop", 12, "greenq@host", "1.2.3", io.StringIO())
+    text = banner(configuration(tmp_path), "shop", 12, "greenq@host", "1.2.3", 1000, io.StringIO())
     lines = {line.split()[0]: line for line in text.splitlines()}
     file = tmp_path / "greenq.yaml"
     assert "1.2.3" in lines["greenq"]
@@ -48,7 +48,7 @@ def test_it_says_what_was_resolved_and_where_it_came_from(tmp_path: Path) -> Non
 
 
 def test_it_hides_passwords(tmp_path: Path) -> None:
-    text = banner(configuration(tmp_path), "shop", 1, "greenq@host", "1.2.3", io.StringIO())
+    text = banner(configuration(tmp_path), "shop", 1, "greenq@host", "1.2.3", 100, io.StringIO())
     assert "pa55" not in text
     assert "redis://user:***@host/1" in text
 
@@ -57,14 +57,14 @@ def test_it_is_plain_unless_a_terminal_wants_colours(tmp_path: Path, monkeypatch
     found = configuration(tmp_path)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert "\033[" in banner(found, "shop", 1, "greenq@host", "1.2.3", Terminal())
-    assert "\033[" not in banner(found, "shop", 1, "greenq@host", "1.2.3", io.StringIO())
+    assert "\033[" in banner(found, "shop", 1, "greenq@host", "1.2.3", 100, Terminal())
+    assert "\033[" not in banner(found, "shop", 1, "greenq@host", "1.2.3", 100, io.StringIO())
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\033[" not in banner(found, "shop", 1, "greenq@host", "1.2.3", Terminal())
+    assert "\033[" not in banner(found, "shop", 1, "greenq@host", "1.2.3", 100, Terminal())
 
 
 def test_the_defaults_need_no_origins() -> None:
-    text = banner(load(discover=False, environ={}), "shop", 0, "greenq@host", "1.2.3", io.StringIO())
+    text = banner(load(discover=False, environ={}), "shop", 0, "greenq@host", "1.2.3", 100, io.StringIO())
     assert "(" not in text
     assert "no file" in text
     assert "none" in text

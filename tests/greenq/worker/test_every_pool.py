@@ -6,6 +6,7 @@ import pytest
 
 from greenq import Call, GreenqError
 from greenq.errors import RemoteError, SoftTimeLimitExceeded, TimeLimitExceeded
+from greenq.message import Depth
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
 POOLS = {
@@ -79,6 +80,24 @@ def test_ignore_and_reject_leave_what_celery_leaves(shop: Shop, pool: str) -> No
     until(lambda: shop.depth().leased == 0, what="everything settled")
     assert (ignored.state, rejected.state) == ("PENDING", "PENDING")
     assert "bad goods" in shop.app.broker.dead()[0].reason
+
+
+@pytest.mark.parametrize("pool", ["gevent"])
+def test_what_failed_is_kept_where_a_task_says_so(shop: Shop, pool: str) -> None:
+    shop.worker(*POOLS[pool])
+    kept, ignored, stored = (
+        shop.send("fail_and_keep"),
+        shop.send("fail_unless", True),
+        shop.send("fail_unless", False),
+    )
+    for result in (kept, stored):
+        with pytest.raises(ValueError, match=r"keep me|stored"):
+            result.get(timeout=PATIENCE)
+    until(lambda: shop.depth() == Depth(dead=1), what="everything settled")
+    (letter,) = shop.app.broker.dead()
+    assert "keep me" in letter.reason
+    assert "fail_and_keep" in (letter.trace or "")
+    assert ignored.state == "PENDING"
 
 
 @pytest.mark.parametrize("pool", [pool for pool in POOLS if pool not in NO_LIMITS])
