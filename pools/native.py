@@ -18,7 +18,7 @@ from typing import Any
 
 from pools.wakeup import current_hub, doorbell
 
-__all__ = ["Lock", "NativeThread", "Signal", "get_ident", "original", "run", "start"]
+__all__ = ["Lock", "NativeThread", "Signal", "current", "get_ident", "original", "run", "start"]
 
 RUNNERS = 16
 """How many native threads `run` starts at most, for the whole process."""
@@ -237,9 +237,19 @@ class NativeThread:
     def _run(self) -> None:
         try:
             self.ident = get_ident()
+            _living[self.ident] = self
             self._fn()
         finally:
+            _living.pop(self.ident, None)
             self._ended.set()
+
+
+_living: dict[int, NativeThread] = {}
+
+
+def current() -> NativeThread | None:
+    """The calling thread, if `start` made it."""
+    return _living.get(get_ident())
 
 
 def start(fn: Callable[[], object], name: str) -> NativeThread:
