@@ -1,0 +1,29 @@
+"""The Celery application: `INTEROP_BROKER` and `INTEROP_RESULTS` say where it works."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+from tests.greenq.interop import work
+
+QUEUE = "to-celery"
+ACCEPT = ["json", "msgpack", "yaml", "pickle"]
+
+
+def make(broker: str, results: str) -> Celery:
+    """Make the application for an address."""
+    app = Celery("interop", broker=broker, backend=results, set_as_current=False)
+    app.conf.update(
+        accept_content=ACCEPT, result_accept_content=["json"], task_default_queue=QUEUE,
+        broker_connection_retry_on_startup=True, worker_hijack_root_logger=False, result_extended=True,
+    )  # fmt: skip
+    for name in work.NAMES:
+        app.task(getattr(work, name), name=f"interop.{name}")
+    app.task(work.persist, name="interop.persist", bind=True)
+    return app
+
+
+if "INTEROP_BROKER" in os.environ:
+    app = make(os.environ["INTEROP_BROKER"], os.environ["INTEROP_RESULTS"])

@@ -1,0 +1,116 @@
+"""A real Celery worker and a real greenq worker at one place, and producers of both kinds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.greenq.interop import celery_side, greenq_side
+
+__all__ = ["PATIENCE", "Sides", "both", "celery_worker", "greenq_worker", "until"]
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 60.0
+
+
+def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {patience} s"
+        time.sleep(0.02)
+
+
+@contextmanager
+def _running(command: list[str], broker: str, results: str, ready: str) -> Iterator[subprocess.Popen[bytes]]:
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory) / "output"
+        environment = os.environ | {
+            "INTEROP_BROKER": broker, "INTEROP_RESULTS": results,
+            "PYTHONPATH": str(ROOT), "C_FORCE_ROOT": "1", "PYTHONUNBUFFERED": "1",
+        }  # fmt: skip
+        with output.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command], cwd=directory, env=environment, stdout=stream, stderr=stream
+            )
+        try:
+            until(lambda: ready in output.read_text() or process.poll() is not None, f"{command[0]}'s start")
+            assert process.poll() is None, output.read_text()
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def celery_worker(broker: str, results: str, queue: str = celery_side.QUEUE, name: str = "c") -> Any:
+    """Run a Celery worker for the duration of a ``with`` block."""
+    command = [
+        "celery", "-A", "tests.greenq.interop.celery_side", "worker", "-P", "threads", "-c", "4", "-Q", queue,
+        "-n", f"{name}@interop", "--without-gossip", "--without-mingle", "-l", "info",
+    ]  # fmt: skip
+    return _running(command, broker, results, "ready.")
+
+
+def greenq_worker(broker: str, results: str, queue: str = greenq_side.QUEUE, pool: str = "gevent") -> Any:
+    """Run a greenq worker for the duration of a ``with`` block."""
+    command = [
+        "greenq",
+        "worker",
+        "-A",
+        "tests.greenq.interop.greenq_side",
+        "-P",
+        pool,
+        "-c",
+        "10",
+        "-Q",
+        queue,
+    ]
+    return _running(command, broker, results, "config")
+
+
+class Sides:
+    """Sends from either side to either side.
+
+    Attributes:
+        greenq, celery: the applications, as producers.
+    """
+
+    def __init__(self, broker: str, results: str) -> None:
+        self.greenq = greenq_side.make(broker, results)
+        self.celery = celery_side.make(broker, results)
+
+    def send(self, producer: str, worker: str, task: str, *args: Any, **options: Any) -> Any:
+        """Send a call; a result whose `get` waits."""
+        queue = celery_side.QUEUE if worker == "celery" else greenq_side.QUEUE
+        app: Any = self.celery if producer == "celery" else self.greenq
+        kwargs = options.pop("kwargs", None)
+        return app.send_task(f"interop.{task}", args, kwargs, queue=queue, **options)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.greenq.close()
+        self.celery.close()
+
+
+@contextmanager
+def both(broker: str, results: str) -> Iterator[Sides]:
+    """Run a worker of each kind."""
+    with celery_worker(broker, results), greenq_worker(broker, results):
+        sides = Sides(broker, results)
+        try:
+            yield sides
+        finally:
+            sides.close()

@@ -1,0 +1,35 @@
+"""The functions that both sides run as tasks of the same names."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+NAMES = ("add", "mirror", "fail", "moment", "size")
+
+
+def add(x: Any, y: Any) -> Any:
+    return x + y
+
+
+def mirror(*args: Any, **kwargs: Any) -> Any:
+    return [list(args), kwargs]
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def moment() -> float:
+    return time.time()
+
+
+def size(body: str) -> int:
+    return len(body)
+
+
+def persist(self: Any, times: int) -> list[Any]:
+    """Retry so many times, and then tell how often it was retried."""
+    if self.request.retries < times:
+        raise self.retry(countdown=0.05, max_retries=times)
+    return [self.request.retries, self.request.id]
