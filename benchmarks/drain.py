@@ -21,7 +21,7 @@ PATIENCE = 300.0
 STOPPING = 20.0
 """Seconds that a worker may take to stop before it is killed."""
 LOOK, LOOK_FIRST = 0.1, 0.02
-"""Seconds between looks at the ledger; short ones until the first tick, from which processor time counts."""
+"""Seconds between looks at the ledger, and until the first tick."""
 MIB = 1024 * 1024
 
 
@@ -73,32 +73,34 @@ def drain(
 def _wait(worker: subprocess.Popen[bytes], place: Place, expected: int) -> tuple[float, float]:
     """Wait for the last tick; the seconds of processor used since the first one, and the memory then."""
     deadline = time.monotonic() + PATIENCE
-    before: float | None = None
+    before: dict[int, float] = {}
     while True:
         ticks = len(ledger.read(place.ledger))
-        if ticks and before is None:
-            before = _used(worker.pid)[0]
+        used = _used(worker.pid)
+        if ticks and not before:
+            before = {pid: cpu for pid, (cpu, _) in used.items()}
         if ticks >= expected:
-            cpu, rss = _used(worker.pid)
-            return cpu - (before or 0.0), rss
+            # Processes that run no task themselves have no first tick: for them the first look counts.
+            before |= ledger.spent_before(place.ledger)
+            cpu = sum(cpu - before.get(pid, 0.0) for pid, (cpu, _) in used.items())
+            return cpu, float(sum(rss for _, rss in used.values()))
         if worker.poll() is not None:
             raise Failed(f"the worker ended with {worker.returncode} after {ticks} of {expected} ticks")
         if time.monotonic() > deadline:
             raise Failed(f"only {ticks} of {expected} ticks in {PATIENCE:g} s")
-        time.sleep(LOOK_FIRST if before is None else LOOK)
+        time.sleep(LOOK if before else LOOK_FIRST)
 
 
-def _used(pid: int) -> tuple[float, float]:
-    """Add up the processor time (s) and resident memory (bytes) of a process and its children."""
-    cpu = rss = 0.0
+def _used(pid: int) -> dict[int, tuple[float, int]]:
+    """Give the processor time (s) and resident memory (bytes) of a process and its children."""
+    used: dict[int, tuple[float, int]] = {}
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
         for process in [parent, *parent.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                cpu += times.user + times.system
-                rss += process.memory_info().rss
-    return cpu, rss
+                used[process.pid] = (times.user + times.system, process.memory_info().rss)
+    return used
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:

@@ -1,7 +1,8 @@
 """Where tasks write down when they ran: the same few instructions in every peer.
 
 Each process has a file of its own, mapped into memory, so that a tick costs an assignment; whoever measures
-reads the files. This module runs in the peers' environments: it needs the standard library only.
+reads the files. The first number is the processor time at the first tick, the others are the ticks.
+This module runs in the peers' environments: it needs the standard library only.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import struct
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
-__all__ = ["DIRECTORY", "SLOTS", "read", "tick"]
+__all__ = ["DIRECTORY", "SLOTS", "read", "spent_before", "tick"]
 
 DIRECTORY = "BENCHMARKS_LEDGER"
 """Environment variable: the directory of the files."""
@@ -23,17 +24,18 @@ SLOTS = "BENCHMARKS_SLOTS"
 """Environment variable: how many ticks a file has room for."""
 
 _slots: Any = None
-_next: Callable[[], int] = count().__next__
+_next: Callable[[], int] = count(1).__next__
 
 
 def _open() -> Any:
     global _slots, _next
-    size = int(os.environ[SLOTS]) * 8
+    size = int(os.environ[SLOTS]) * 8 + 8
     path = os.path.join(os.environ[DIRECTORY], str(os.getpid()))
     with open(path, "w+b") as file:
         file.truncate(size)
         _slots = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
-    _next = count().__next__
+    _slots[0] = process_time()
+    _next = count(1).__next__
     return _slots
 
 
@@ -58,6 +60,11 @@ def read(directory: Path) -> list[float]:
     """Give every tick of every process, sorted."""
     ticks: list[float] = []
     for path in directory.iterdir():
-        data = path.read_bytes()
-        ticks += [tick for (tick,) in struct.iter_unpack("d", data[: len(data) // 8 * 8]) if tick]
+        data = path.read_bytes()[8:]
+        ticks += [tick for (tick,) in struct.iter_unpack("d", data) if tick]
     return sorted(ticks)
+
+
+def spent_before(directory: Path) -> dict[int, float]:
+    """Give the processor time (s) that each process had used before its first tick, by process id."""
+    return {int(path.name): struct.unpack("d", path.read_bytes()[:8])[0] for path in directory.iterdir()}
