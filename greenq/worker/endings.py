@@ -79,7 +79,7 @@ class Endings:
         if isinstance(error, handler.throws):
             log.info("%s failed as it may: %r", _name(request), error)
         else:
-            log.error("%s failed: %r\n%s", _name(request), error, trace)
+            log.error("%s failed: %r\n%s", _name(request), error, trace.rstrip())
         settlement = self._settle_failure(delivery, handler, handler.acks_on_failure, error)
         return Outcome(
             delivery, (), self._exception(handler, request, FAILURE, error, trace), settlement, FAILURE
@@ -233,7 +233,15 @@ def now() -> str:
 
 
 def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+    """The traceback as text, from the user's function on: what called it is no news to anybody."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and _is_ours(trace.tb_frame.f_globals):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def _is_ours(names: dict[str, Any]) -> bool:
+    return str(names.get("__name__")).partition(".")[0] in ("greenq", "pools")
 
 
 def _name(request: Request) -> str:

@@ -46,6 +46,7 @@ def test_tasks_end_the_same_way_under_every_pool(shop: Shop, pool: str) -> None:
         sent["fail"].get(timeout=PATIENCE)
     assert raised.value.args == ("bang", 42)
     assert "in fail" in sent["fail"].traceback
+    assert "runner.py" not in sent["fail"].traceback
     with pytest.raises(GreenqError, match="object"):
         sent["unencodable"].get(timeout=PATIENCE)
     assert sent["flaky"].get(timeout=PATIENCE) == 2
