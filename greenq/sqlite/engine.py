@@ -18,6 +18,7 @@ from greenq.sqlite.address import Address
 from greenq.sqlite.failures import Failure, Late, explain, is_busy
 from greenq.sqlite.inbox import Inbox
 from greenq.sqlite.job import AGAIN, Job, Stage
+from greenq.sqlite.log import Log
 from greenq.sqlite.schema import connect
 from greenq.sqlite.session import Session
 from greenq.sqlite.watch import SLOWEST, Watch, announce, watch
@@ -59,6 +60,7 @@ class Engine:
         """Held while the connection is in use."""
         self._session: Session | None = None
         self._watch: Watch | None = None
+        self._log: Log | None = None
         self._opened: tuple[Address, tuple[int, int] | None] | None = None
         self._waiting: list[Job] = []
         self._changed = False
@@ -152,6 +154,8 @@ class Engine:
             self._changed = look = True
         if look:
             self._observe(session)
+        if writes and self._log is not None:
+            self._log.committed(session)
 
     def _observe(self, session: Session) -> None:
         for observer in self.observers:
@@ -283,6 +287,7 @@ class Engine:
         if self._watch is not None:
             self._watch.close()
         self._watch = watch(address.path)
+        self._log = Log(address.path)
         self._changed = True
         return self._session
 

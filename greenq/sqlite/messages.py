@@ -43,6 +43,7 @@ def store(session: Session, sendings: Iterable[Sending]) -> None:
     dues: list[float] = []
     for queue, rank, due, envelope, body in sendings:
         row = (session.queue_id(queue), rank, envelope, body)
+        session.written += len(envelope) + len(body)
         if due is None or due <= now:
             ready.append(row)
         else:

@@ -39,6 +39,7 @@ def store(session: Session, records: Sequence[Record]) -> None:
         (_names(last), time.time()),
     )
     session.insert("results", Record._fields, list(last.values()), "INSERT OR IGNORE")
+    session.written += sum(len(record.payload) for record in last.values())
     session.announce = True
 
 

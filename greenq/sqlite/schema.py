@@ -22,8 +22,8 @@ APPLICATION_ID = 0x67726E71
 VERSION = 1
 """Of the tables below, kept as the file's ``user_version``."""
 OLDEST_SQLITE = (3, 35, 0)
-CHECKPOINT_PAGES = 4000
-"""After how many pages (16 MiB) the log is copied into the file: fewer cost speed, more cost disk."""
+LOG_LIMIT = 64 * 1024 * 1024
+"""Bytes of the log that are kept for its next use, when it has become longer."""
 
 TABLES = (
     "CREATE TABLE queues (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
@@ -122,8 +122,8 @@ def _prepare(connection: sqlite3.Connection, address: Address) -> None:
             f"{address.path}: this file system cannot share memory between processes: use a local disk"
         )
     connection.execute(f"PRAGMA synchronous = {'FULL' if address.full else 'NORMAL'}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_PAGES * 4096 * 4}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `log`
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
     connection.execute("PRAGMA temp_store = MEMORY")
     if version == VERSION:
         return

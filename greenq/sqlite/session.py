@@ -34,12 +34,14 @@ class Session:
 
     Attributes:
         announce: set by whoever changed something that others may wait for.
+        written: how many bytes of content were stored since someone set it to zero.
         next_due: when the next delayed message is due, in seconds since the epoch, as last looked up.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.announce = False
+        self.written = 0
         self.next_due: float | None = None
         self._queues: dict[str, int] = {}
 

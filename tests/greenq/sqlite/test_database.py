@@ -336,3 +336,29 @@ def test_a_million_delayed_messages_cost_a_fetch_nothing(url: str, broker: Broke
     for _ in range(100):
         broker.fetch(["q"], 1, 0.0)
     assert time.process_time() - started < 1.0
+
+
+def test_the_log_stays_short_however_much_is_written(url: str, broker: Broker, tmp_path: Path) -> None:
+    lengths = []
+    for _ in range(60):
+        assert broker.publish(many(4, body=b"x" * 1_000_000), PATIENCE) == [None] * 4
+        assert broker.purge("q") == 4
+        lengths.append((tmp_path / "greenq.db-wal").stat().st_size)
+    assert max(lengths) < 80_000_000
+
+
+def test_reading_goes_on_while_another_process_keeps_the_lock(url: str, tmp_path: Path) -> None:
+    with connect(url, timeout=2.0) as broker:
+        broker.declare(["q"])
+        blocker = sqlite3.connect(tmp_path / "greenq.db", isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        publishing = threading.Thread(target=broker.publish, args=([make()], 2.0))
+        publishing.start()
+        time.sleep(0.1)
+        started = time.monotonic()
+        assert broker.depth() == {"q": Depth()}
+        assert time.monotonic() - started < 1.0
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        publishing.join(PATIENCE)
+        assert broker.depth() == {"q": Depth(ready=1)}
