@@ -93,7 +93,8 @@ def template(task: str, origin: str, ignore_result: bool | None) -> dict[str, An
 
 def name_of(message: Message) -> str | None:
     """The task's name without decoding the body; None for version 1, which has it inside."""
-    name = message.headers.get("task")
+    headers = message.headers
+    name = headers.get("task") if isinstance(headers, dict) else None
     return name if isinstance(name, str) else None
 
 

@@ -118,7 +118,13 @@ class Consumer:
                 self._fetch(room, wait if free else min(wait, SLOT_WAIT))
         count = min(free, len(self._reserved))
         if count:
-            self._start([self._reserved.popleft() for _ in range(count)])
+            runs = [self._reserved.popleft() for _ in range(count)]
+            try:
+                self._start(runs)
+            except (GreenqError, PoolClosed):
+                # What is leased and not running must stay in sight, or it would wait for ever.
+                self._reserved.extendleft(runs)
+                raise
 
     def _fetch(self, room: int, timeout: float) -> None:
         handlers = self._runner.handlers
@@ -133,14 +139,18 @@ class Consumer:
             self.on_idle()
 
     def _start(self, runs: list[Run]) -> None:
+        """Run them; what has been taken care of is taken out of `runs`, whatever happens to the rest."""
+        runs.reverse()  # so that the first is last, where it is cheap to take out
         early = [run for run in runs if run.handler is not None and not run.handler.acks_late]
         if early:
             ours = self._acknowledge_early(early)
-            runs = [run for run in runs if run.handler is None or run.handler.acks_late or run in ours]
+            runs[:] = [run for run in runs if run.handler is None or run.handler.acks_late or run in ours]
         spawn, work, ended = self._pool.spawn, self._runner.run, self._ended
-        for run in runs:
+        while runs:
+            run = runs[-1]
             spawn(work, run.delivery, done=ended, tag=run)
-        self.started += len(runs)
+            runs.pop()
+            self.started += 1
 
     def _acknowledge_early(self, runs: list[Run]) -> list[Run]:
         """Settle at-most-once deliveries before they start; those that are still ours and can be run.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenq.app import GreenQ
 from greenq.errors import Ignore, MessageError, Reject, Retry, TaskSignal, UnknownTask
-from greenq.message import Delivery, Message, Outcome
-from greenq.protocol import TaskCall, read
+from greenq.message import Delivery, Outcome
+from greenq.protocol import TaskCall, name_of, read
 from greenq.request import Request, current
 from greenq.worker.endings import Endings
 from greenq.worker.handlers import Handler, handlers_of
@@ -105,17 +105,18 @@ class Runner:
         message = delivery.message
         if message is None:
             raise MessageError(f"the envelope cannot be read: {delivery.problem}")
-        handler = self.handlers.get(message.headers.get("task"))  # type: ignore[arg-type]
-        if handler is None and "task" in message.headers:
-            raise self._unknown(message, message.headers["task"])
+        name = name_of(message)
+        handler = self.handlers.get(name) if name is not None else None
+        if handler is None and name is not None:
+            raise self._unknown(name)
         call = read(message, self._codecs)
         if handler is None:
             handler = self.handlers.get(call.headers["task"])
             if handler is None:
-                raise self._unknown(message, call.headers["task"])
+                raise self._unknown(call.headers["task"])
         return handler, call
 
-    def _unknown(self, message: Message, name: object) -> UnknownTask:
+    def _unknown(self, name: str) -> UnknownTask:
         return UnknownTask(
             f"no task named {name!r:.200} is registered in this worker: import its module in the application "
             f"or route it to a queue that other workers serve (`greenq tasks` lists what there is)"
