@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, ClassVar
 
 from pools.base import Call, Features
+from pools.errors import PoolError
 from pools.threadcalls import ThreadCalls
 
 __all__ = ["ThreadPool"]
@@ -60,11 +61,24 @@ class ThreadPool(ThreadCalls):
             self._enter(call)
             more = self._idle == 0
             self._idle -= not more
-            self._queue.put(call)
         if more:
+            self._start_thread(call)
+        self._queue.put(call)
+        return call
+
+    def _start_thread(self, call: Call) -> None:
+        """Start a thread for the call; give back its slot if the system allows no more threads."""
+        try:
             name = f"{self.name}-{next(self._numbers)}"
             threading.Thread(target=self._live, name=name, daemon=True).start()
-        return call
+        except RuntimeError as error:
+            with self._changed:
+                self._calls.discard(call)
+                self._changed.notify_all()
+            raise PoolError(
+                f"the system allows no more threads than the {threading.active_count()} of this process "
+                f"({error}): lower the pool's capacity, or raise the limit (ulimit -u)"
+            ) from error
 
     def close(self, timeout: float | None = None) -> bool:
         unforced = super().close(timeout)

@@ -12,6 +12,7 @@ import pools.threads
 from pools.base import Pool
 from pools.conformance import PoolConformance, chores
 from pools.conformance.workbench import until
+from pools.errors import PoolError
 from pools.threads import ThreadPool
 
 
@@ -105,3 +106,16 @@ except pools.PoolError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "monkey-patched" in done.stdout, done.stderr
+
+
+def test_a_system_without_threads_left_is_an_error_and_costs_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with ThreadPool(1) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(PoolError, match="lower the pool's capacity"):
+                pool.spawn(plant)
+        assert pool.free == 1
+        assert pool.submit(look).result(10)[1] is False
