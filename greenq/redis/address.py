@@ -96,7 +96,7 @@ def parse(url: str) -> Address:
     Raises:
         ConfigError: it has a mistake.
     """
-    parts = [part for part in re.split(r"[;,](?=[a-z+]+://)", url.strip()) if part]
+    parts = _parts(url.strip())
     first, last = _split(parts[0]), _split(parts[-1])
     scheme = first.scheme
     if len(parts) > 1 and scheme not in SENTINEL:
@@ -120,6 +120,24 @@ def parse(url: str) -> Address:
         return _sentinel(parts, given, db, common)
     tls = _tls(given) if scheme in SECURE else None
     return Address(hosts=(_host(first, PORT),), db=db, tls=tls, **common)
+
+
+def _parts(url: str) -> list[str]:
+    """The addresses in a list of them; further sentinels may be named by host and port alone."""
+    parts: list[str] = []
+    for part in re.split(r"[;,](?=[a-z+]+://)", url):
+        scheme, separator, rest = part.partition("://")
+        if not separator or scheme not in SENTINEL:
+            parts.append(part)
+            continue
+        end = re.search("[/?]|$", rest)
+        authority, path = rest[: end.start()], rest[end.start() :]  # type: ignore[union-attr]
+        credentials, at, hosts = authority.rpartition("@")
+        *first, last = re.split("[;,]", hosts)
+        named = [*(f"{scheme}://{host}" for host in first), f"{scheme}://{last}{path}"]
+        named[0] = named[0].replace("://", f"://{credentials}{at}", 1)
+        parts += named
+    return [part for part in parts if part]
 
 
 def _split(url: str) -> SplitResult:
@@ -160,10 +178,7 @@ def _sentinel(parts: list[str], given: dict[str, str], db: int, common: dict[str
             "a sentinel:// address needs the master's name: add ?master_name=NAME, as in sentinel.conf"
         )
     secure = given.get("ssl", "").lower() in ("1", "true", "yes") or any(key in given for key in TLS_OPTIONS)
-    hosts = []
-    for part in parts:
-        for piece in part.partition("://")[2].partition("/")[0].partition("?")[0].split(","):
-            hosts.append(_host(_split(f"sentinel://{piece}"), SENTINEL_PORT))
+    hosts = [_host(_split(part), SENTINEL_PORT) for part in parts]
     return Address(
         hosts=tuple(dict.fromkeys(hosts)),
         db=db,

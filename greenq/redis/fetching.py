@@ -79,7 +79,7 @@ class Fetcher:
                 try:
                     deliveries = self._round(queues, n, deadline, arm, missed, wakes)
                 except Unreachable as error:
-                    # A wake ends the connection too, and a lost one may be had again: try that once.
+                    # A lost connection may be had again: try that once.
                     if not error.uncertain or failed or self._closed:
                         raise
                     failed = True
@@ -99,12 +99,19 @@ class Fetcher:
         link = self._borrow()
         try:
             pause, deliveries = self._take(link, queues, n, arm)
-            if arm and not deliveries and not missed:
-                now = time.monotonic()
-                self._wait(link, deadline if pause is None else min(deadline, now + pause), wakes)
         except BaseException:
             self._discard(link)
             raise
+        if arm and not deliveries and not missed:
+            now = time.monotonic()
+            try:
+                self._wait(link, deadline if pause is None else min(deadline, now + pause), wakes)
+            except BaseException as error:
+                self._discard(link)
+                # Lost while nothing was under way, or ended by `wake`: the next look connects again.
+                if isinstance(error, Unreachable):
+                    return deliveries
+                raise
         self._give(link)
         return deliveries
 

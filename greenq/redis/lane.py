@@ -249,7 +249,7 @@ class Client:
         Parameters:
             again: they may be repeated if the connection is lost meanwhile.
         """
-        replies = self._run(commands, deadline, again)
+        replies = self._run(commands, deadline, again) if commands else []
         pause = PAUSE_FIRST
         while refused := [i for i, reply in enumerate(replies) if _is_temporary(reply)]:
             if time.monotonic() + pause >= deadline:
