@@ -48,6 +48,7 @@ def run(spec: dict[str, Any]) -> int:
     app = load_app(spec["app"])
     app.override(overrides(spec), spec["config"])
     require_same_pool(pool, app.settings.worker.pool)
+    require_shared(app)
     worker = Worker(
         app,
         process=spec["process"],
@@ -107,6 +108,23 @@ def require_same_pool(patched: str, chosen: str) -> None:
             f"the application's code chooses the {chosen} pool, but the command must know it before it "
             f"imports the application (it prepared for {patched}): say worker: {{pool: {chosen}}} in "
             f"greenq.yaml, GREENQ_WORKER_POOL={chosen}, or --pool {chosen}"
+        )
+
+
+def require_shared(app: Any) -> None:
+    """Refuse a broker that no other process can reach: nothing could ever arrive.
+
+    Raises:
+        ConfigError: says what to use instead.
+    """
+    if not app.broker.guarantees.shared:
+        from greenq.config import mask
+        from greenq.errors import ConfigError
+
+        raise ConfigError(
+            f"broker.url: {mask(app.settings.broker.url)} exists in one process only, so no task could ever "
+            "reach this worker: leave broker.url out (one SQLite file serves all processes of a machine), or "
+            "run greenq.Worker inside the process that sends"
         )
 
 

@@ -88,6 +88,11 @@ class Worker:
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else make_pool(app, overrides or {}, config)
         self._broker = app.broker
+        if self.pool.features.isolated and not self._broker.guarantees.shared:
+            raise ConfigError(
+                f"the {self.pool.name} pool runs tasks in other processes, which can't reach this broker: "
+                "choose another pool or another broker.url"
+            )
         self._store = app.results
         self._runner = Runner(app, self.node, self.pool.bind)
         handlers = self._runner.handlers.values()

@@ -52,3 +52,9 @@ def test_a_worker_that_crashes_again_and_again_is_restarted_more_and_more_slowly
         until(lambda old=child: worker.children() not in ([], [old]), what="the successor")
     assert "restarting it in 0.5 s" in worker.output
     assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
+
+
+def test_a_broker_that_no_other_process_can_reach_is_refused(shop: Shop) -> None:
+    worker = shop.worker("-c", "5", ready=False, env={"GREENQ_BROKER_URL": "memory://shop"})
+    assert worker.wait() == 2
+    assert "one process only" in worker.output
