@@ -150,3 +150,11 @@ def test_a_thousand_naps_of_a_second_take_little_more_than_one(shop: Shop, pool:
         running += 1 if line.startswith("start") else -1
         most = max(most, running)
     assert (most, running) == (1000, 0)
+
+
+def test_work_that_computes_uses_every_processor_under_prefork(shop: Shop) -> None:
+    shop.worker("-P", "prefork", "-c", "2")
+    results = shop.app.send_many(Call("shop.spin", (0.05,)) for _ in range(40))
+    pids = [result.get(timeout=PATIENCE) for result in results]
+    assert len(set(pids)) == 2
+    assert min(pids.count(pid) for pid in set(pids)) >= 10
