@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pools import coroutines, native
+from pools.admission import Admission, Ticket, open_all
 from pools.base import Call, Features, Pool, Running, Service, Watch
 from pools.crew import Crew
 from pools.errors import Killed, PoolClosed, PoolError
@@ -48,9 +49,7 @@ class AsyncioPool(Pool):
 
     def __init__(self, capacity: int, setup: tuple[str, tuple[Any, ...]] | None = None) -> None:
         super().__init__(capacity, setup)
-        self._lock = native.Lock()
-        self._calls: set[Call] = set()
-        """Spawned and not finished."""
+        self._slots = Admission(self.name, capacity, self._begin)
         self._doomed: set[Call] = set()
         """Those of them that were killed."""
         self._alive: set[TaskCall] = set()
@@ -58,10 +57,7 @@ class AsyncioPool(Pool):
         self._pending: deque[Call] = deque()
         """Spawned and not begun."""
         self._scheduled = False
-        self._spawners: deque[_Spawner] = deque()
-        self._watchers: list[native.Signal] = []
         self._closers: list[native.Signal] = []
-        self._closed = False
         self._unforced = True
         self._stop_when_quiet = False
         self._asked = 0.0
@@ -74,62 +70,21 @@ class AsyncioPool(Pool):
 
     @property
     def busy(self) -> int:
-        return len(self._calls)
+        return len(self._slots.calls)
 
     def resize(self, capacity: int) -> None:
         if capacity < 1:
             raise ValueError(f"a pool's capacity must be at least 1, not {capacity}")
-        with self._lock:
-            self._capacity = self._crew.limit = capacity
-            self._admit()
+        self._capacity = self._crew.limit = capacity
+        self._slots.resize(capacity)
 
     def wait_free(self, timeout: float | None = None) -> int:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            if self._closed:
-                self._refuse_closed()
-            if self.free:
-                return self.free
-            if not self._wait(self._watchers, lambda: self._closed or self.free > 0, deadline):
-                return 0
+        return self._slots.wait_free(timeout, self._refuse_on_loop)
 
-    def _wait(self, gates: list[native.Signal], over: Callable[[], bool], deadline: float | None) -> bool:
-        """Wait among `gates` until woken or until the deadline; False then."""
-        rest = None if deadline is None else deadline - time.monotonic()
-        if rest is not None and rest <= 0:
-            return False
-        gate = self._gate()
-        with self._lock:
-            if over():
-                return True
-            gates.append(gate)
-        try:
-            return gate.wait(rest)
-        finally:
-            with self._lock:
-                if gate in gates:
-                    gates.remove(gate)
-
-    def _gate(self) -> native.Signal:
+    def _refuse_on_loop(self) -> None:
+        """The calling code is about to wait: unless it is a call's own, that must not be on the loop."""
         if self._thread.here() and current_call() is None:
             raise PoolError("code on the event loop must not wait for the pool: the loop would stand still")
-        return native.Signal()
-
-    def _admit(self) -> None:
-        """Let those in that wait for a slot, as far as there are any; with the lock held."""
-        while self._spawners and len(self._calls) < self._capacity:
-            spawner = self._spawners.popleft()
-            self._enter(spawner.call)
-            spawner.gate.set()
-        if self._watchers and len(self._calls) < self._capacity:
-            _open_all(self._watchers)
-
-    def _enter(self, call: Call) -> None:
-        self._calls.add(call)
-        self._pending.append(call)
-        if not self._scheduled:
-            self._scheduled = True
-            self._soon(self._serve)
 
     def _soon(self, fn: Callable[..., object], *args: Any) -> None:
         if self._thread.here():
@@ -147,29 +102,19 @@ class AsyncioPool(Pool):
         tag: Any = None,
     ) -> Call:
         call = Call(fn, args, done, tag)
-        with self._lock:
-            if self._closed:
-                self._refuse_closed()
-            if len(self._calls) < self._capacity and not self._spawners:
-                self._enter(call)
-                return call
-            spawner = _Spawner(call, self._gate())
-            self._spawners.append(spawner)
-        try:
-            spawner.gate.wait(None)
-        except BaseException:
-            with self._lock:
-                if spawner in self._spawners:
-                    self._spawners.remove(spawner)
-            raise
-        if spawner.refused:
-            self._refuse_closed()
+        self._slots.enter(Ticket(call), before=self._refuse_on_loop)
         return call
+
+    def _begin(self, ticket: Ticket) -> None:
+        self._pending.append(ticket.call)
+        if not self._scheduled:
+            self._scheduled = True
+            self._soon(self._serve)
 
     def _serve(self) -> None:
         """In the loop: begin what has been spawned."""
         for _ in range(BATCH):
-            with self._lock:
+            with self._slots.lock:
                 if not self._pending:
                     self._scheduled = False
                     return
@@ -185,23 +130,23 @@ class AsyncioPool(Pool):
     def _end(self, task_call: TaskCall, value: Any, error: BaseException | None) -> None:
         """In the call's green thread: it has ended."""
         self._finish(task_call.call, value, error)
-        with self._lock:
+        with self._slots.lock:
             self._alive.discard(task_call)
-            _open_all(self._closers)
             stop = self._stop_when_quiet and not self._alive
+        open_all(list(self._closers))
         if stop:
             self._thread.stop(0.0)
 
     def _finish(self, call: Call, value: Any, error: BaseException | None) -> None:
-        with self._lock:
+        with self._slots.lock:
             if call.finished:
                 return
             if call in self._doomed:
                 self._doomed.discard(call)
                 value, error = None, error if isinstance(error, Killed) else Killed("the call was killed")
             call.value, call.error, call.finished, call.place = value, error, True, None
-            self._calls.discard(call)
-            self._admit()
+            woken = self._slots.leave(call)
+        open_all(woken)
         report(call)
 
     def interrupt(self, call: Call, exception: BaseException) -> bool:
@@ -214,7 +159,7 @@ class AsyncioPool(Pool):
         return True
 
     def kill(self, call: Call) -> bool:
-        with self._lock:
+        with self._slots.lock:
             if call.finished:
                 return False
             self._doomed.add(call)
@@ -271,7 +216,7 @@ class AsyncioPool(Pool):
         return here
 
     def calls(self) -> list[Call]:
-        return list(self._calls)
+        return list(self._slots.calls)
 
     def watch(self) -> Watch:
         breathed = self._breath()
@@ -287,7 +232,7 @@ class AsyncioPool(Pool):
         """Ask the loop for a sign of life; return for how many seconds the oldest question has been open."""
         if self._thread.here() or not self._thread.thread.alive:
             return 0.0
-        with self._lock:
+        with self._slots.lock:
             ask = self._asked == 0.0
             if ask:
                 self._asked = time.monotonic()
@@ -298,7 +243,7 @@ class AsyncioPool(Pool):
         return 0.0 if answered.wait(BREATH) else time.monotonic() - asked
 
     def _answer(self, answered: native.Signal) -> None:
-        with self._lock:
+        with self._slots.lock:
             self._asked = 0.0
         answered.set()
 
@@ -306,13 +251,7 @@ class AsyncioPool(Pool):
 
     def close(self, timeout: float | None = None) -> bool:
         me = self._here()
-        with self._lock:
-            self._closed = True
-            for spawner in self._spawners:
-                spawner.refused = True
-                spawner.gate.set()
-            self._spawners.clear()
-            _open_all(self._watchers)
+        self._slots.close()
         if not self._wait_quiet(me, timeout):
             self._unforced = False
             for call in self._others(me):
@@ -323,7 +262,7 @@ class AsyncioPool(Pool):
                 self._finish(
                     call, None, PoolClosed("the pool was closed, and this call did not end when killed")
                 )
-        with self._lock:
+        with self._slots.lock:
             self._stop_when_quiet = True
             empty = not self._alive
         if me is None or empty:
@@ -336,25 +275,18 @@ class AsyncioPool(Pool):
     def _wait_quiet(self, me: TaskCall | None, timeout: float | None) -> bool:
         """Wait up to `timeout` seconds until every other call has ended and is reported."""
         deadline = None if timeout is None else time.monotonic() + timeout
-
-        def quiet() -> bool:
-            return not self._others(me) and not self._alive - {me}
-
-        while not quiet():
-            if not self._wait(self._closers, quiet, deadline):
-                return False
-        return True
-
-
-class _Spawner:
-    """A call that waits for a slot."""
-
-    __slots__ = ("call", "gate", "refused")
-
-    def __init__(self, call: Call, gate: native.Signal) -> None:
-        self.call = call
-        self.gate = gate
-        self.refused = False
+        while True:
+            ended = native.Signal()
+            self._closers.append(ended)
+            try:
+                if not self._others(me) and not self._alive - {me}:
+                    return True
+                rest = None if deadline is None else deadline - time.monotonic()
+                if rest is not None and rest <= 0:
+                    return False
+                ended.wait(rest)
+            finally:
+                self._closers.remove(ended)
 
 
 class _NativeService(Service):
@@ -377,9 +309,3 @@ class _NativeService(Service):
             self._fn()
         except BaseException as error:
             self._error = error
-
-
-def _open_all(gates: list[native.Signal]) -> None:
-    for gate in gates:
-        gate.set()
-    gates.clear()

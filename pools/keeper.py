@@ -149,6 +149,7 @@ class Keeper:
         self._stopping = True
 
     def _close(self, nursery: Nursery) -> None:
+        self._nurseries.remove(nursery)
         for child in nursery.children.values():
             child.dismiss()
         with suppress(KeyError):
@@ -156,7 +157,6 @@ class Keeper:
         nursery.close(PATIENCE)
         for child in list(nursery.children.values()):
             self._lose(nursery, child, GONE)
-        self._nurseries.remove(nursery)
 
     # ── fork servers ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -201,6 +201,8 @@ class Keeper:
         self._retry_at = time.monotonic() + min(30.0, 0.1 * 2**self._failures)
 
     def _hear(self, nursery: Nursery) -> None:
+        if nursery not in self._nurseries:
+            return  # closed by what came before in the same batch of events
         for what, number, extra in nursery.hear():
             if what == "forked":
                 nursery.unborn -= 1
@@ -258,7 +260,8 @@ class Keeper:
             self._fail()
 
     def _close_if_empty(self, nursery: Nursery) -> None:
-        if nursery is not self._current and nursery.ready and not nursery.children:
+        unused = nursery is not self._current and nursery.ready and not nursery.children
+        if unused and nursery in self._nurseries:
             self._close(nursery)
 
     # ── children ─────────────────────────────────────────────────────────────────────────────────────────
@@ -302,6 +305,8 @@ class Keeper:
             self._selector.modify(child.jobs, both, key.data)
 
     def _serve(self, child: ChildHandle, mask: int) -> None:
+        if child.number not in child.nursery.children:
+            return  # lost by what came before in the same batch of events
         if mask & selectors.EVENT_WRITE and child.send_more():
             key = self._selector.get_key(child.jobs)
             self._selector.modify(child.jobs, selectors.EVENT_READ, key.data)

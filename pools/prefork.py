@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pools import frames, native
+from pools.admission import Admission, Ticket, open_all
 from pools.base import Call, Features, Pool, Running, Service, Watch
 from pools.coroutines import bind
 from pools.errors import CallDied, Killed, PoolClosed, PoolError
@@ -25,18 +26,6 @@ START_TIMEOUT = 120.0
 
 KILL_TIMEOUT = 5.0
 """Seconds in which killed children must have ended when the pool closes."""
-
-
-class _Job:
-    """A call on its way to a child."""
-
-    __slots__ = ("admitted", "call", "payload", "refused")
-
-    def __init__(self, call: Call, payload: bytes) -> None:
-        self.call = call
-        self.payload = payload
-        self.admitted = native.Signal()
-        self.refused = False
 
 
 class PreforkPool(Pool, Owner):
@@ -69,17 +58,11 @@ class PreforkPool(Pool, Owner):
     def __init__(self, capacity: int, setup: tuple[str, tuple[Any, ...]] | None = None) -> None:
         super().__init__(capacity, setup)
         _refuse_unfit()
-        self._lock = native.Lock()
-        self._calls: set[Call] = set()
-        """Spawned and not finished."""
+        self._slots = Admission(self.name, capacity, self._begin)
         self._idle: list[ChildHandle] = []
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[Ticket] = deque()
         """Spawned, but no child is up and idle yet."""
-        self._spawners: deque[_Job] = deque()
-        """Waiting for a slot."""
-        self._waiters: list[native.Signal] = []
         self._unreported = 0
-        self._closed = False
         self._unforced = True
         self._quiet: native.Signal | None = None
         self._keeper = Keeper(self, setup)
@@ -93,34 +76,17 @@ class PreforkPool(Pool, Owner):
 
     @property
     def busy(self) -> int:
-        return len(self._calls)
+        return len(self._slots.calls)
 
     def resize(self, capacity: int) -> None:
         if capacity < 1:
             raise ValueError(f"a pool's capacity must be at least 1, not {capacity}")
-        with self._lock:
-            self._capacity = capacity
-            woken = self._admit()
-        _set_all(woken)
+        self._capacity = capacity
+        self._slots.resize(capacity)
         self._keeper.post(self._keeper.adjust)
 
     def wait_free(self, timeout: float | None = None) -> int:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            with self._lock:
-                if self._closed:
-                    self._refuse_closed()
-                if self.free:
-                    return self.free
-                waiter = native.Signal()
-                self._waiters.append(waiter)
-            try:
-                if not waiter.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
-                    return self.free
-            finally:
-                with self._lock:
-                    if waiter in self._waiters:
-                        self._waiters.remove(waiter)
+        return self._slots.wait_free(timeout)
 
     def reload(self, timeout: float = START_TIMEOUT) -> None:
         """Import the program anew: start another server, and take children from it from now on.
@@ -133,8 +99,7 @@ class PreforkPool(Pool, Owner):
         Raises:
             PoolError: the setup failed or took too long; the pool goes on as it was.
         """
-        if self._closed:
-            self._refuse_closed()
+        self._slots.refuse_closed()
         self._keeper.renew(timeout)
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────
@@ -147,59 +112,27 @@ class PreforkPool(Pool, Owner):
         tag: Any = None,
     ) -> Call:
         call = Call(fn, args, done, tag)
-        job = _Job(call, frames.dump_sendable(fn, args))
-        with self._lock:
-            if self._closed:
-                self._refuse_closed()
-            if self._keeper.here or (len(self._calls) < self._capacity and not self._spawners):
-                self._calls.add(call)
-                self._queue.append(job)
-                self._pair()
-                return call
-            self._spawners.append(job)
-        try:
-            job.admitted.wait()
-        except BaseException:
-            with self._lock:
-                if job in self._spawners:
-                    self._spawners.remove(job)
-            raise
-        if job.refused:
-            self._refuse_closed()
+        self._slots.enter(Ticket(call, frames.dump_sendable(fn, args)), wait=not self._keeper.here)
         return call
 
-    def _admit(self) -> list[native.Signal]:
-        """Let those in that wait for a slot, as far as there are any; with the lock held.
-
-        Returns:
-            What to set when the lock has been released: whoever is woken will want it.
-        """
-        woken = []
-        while self._spawners and len(self._calls) < self._capacity:
-            job = self._spawners.popleft()
-            self._calls.add(job.call)
-            self._queue.append(job)
-            woken.append(job.admitted)
-        if self._waiters and len(self._calls) < self._capacity:
-            woken += self._waiters
-            self._waiters.clear()
+    def _begin(self, ticket: Ticket) -> None:
+        self._queue.append(ticket)
         self._pair()
-        return woken
 
     def _pair(self) -> None:
         """Send calls to idle children; with the lock held."""
         while self._queue and self._idle:
             child = self._idle.pop()
-            job = self._queue.popleft()
+            ticket = self._queue.popleft()
             child.serial += 1
-            child.call = job.call
-            job.call.place = child
-            job.call.started = time.monotonic()
-            if not child.send(frames.frame(frames.JOB, child.serial, job.payload)):
+            child.call = ticket.call
+            ticket.call.place = child
+            ticket.call.started = time.monotonic()
+            if not child.send(frames.frame(frames.JOB, child.serial, ticket.payload)):
                 self._keeper.post(self._keeper.write_rest, child)
 
     def interrupt(self, call: Call, exception: BaseException) -> bool:
-        with self._lock:
+        with self._slots.lock:
             child: ChildHandle | None = call.place
             if child is None or child.call is not call or child.killed:
                 return False
@@ -207,21 +140,21 @@ class PreforkPool(Pool, Owner):
             return True
 
     def kill(self, call: Call) -> bool:
-        with self._lock:
-            if call.finished or call not in self._calls:
+        with self._slots.lock:
+            if call.finished or call not in self._slots.calls:
                 return False
             child: ChildHandle | None = call.place
             if child is not None:
                 child.kill()
                 return True
-            self._queue = deque(job for job in self._queue if job.call is not call)
+            self._queue = deque(ticket for ticket in self._queue if ticket.call is not call)
         self._keeper.post(self._finish, call, None, Killed("the call was killed before it began"))
         return True
 
     # ── what the keeper tells, in its thread ─────────────────────────────────────────────────────────────
 
     def child_ready(self, child: ChildHandle) -> None:
-        with self._lock:
+        with self._slots.lock:
             self._rest(child)
             self._pair()
 
@@ -233,28 +166,28 @@ class PreforkPool(Pool, Owner):
             self._idle.append(child)
 
     def release(self, child: ChildHandle) -> None:
-        with self._lock:
+        with self._slots.lock:
             child.retiring = True
             if child in self._idle:
                 self._idle.remove(child)
                 child.dismiss()
 
     def child_answered(self, child: ChildHandle, kind: int, payload: bytes) -> None:
-        with self._lock:
+        with self._slots.lock:
             call = child.call
             if call is None or child.killed:
                 return  # what a killed child still said doesn't count: `kill` has promised another end
             child.call = None
             self._unreported += 1
-            self._calls.discard(call)
             self._rest(child)
-            woken = self._admit()
-        _set_all(woken)
+            woken = self._slots.leave(call)
+            self._pair()
+        open_all(woken)
         value, error = _outcome(kind, payload)
         self._report(call, value, error)
 
     def child_lost(self, child: ChildHandle, exitcode: int | None) -> None:
-        with self._lock:
+        with self._slots.lock:
             if child in self._idle:
                 self._idle.remove(child)
             call, child.call = child.call, None
@@ -263,13 +196,12 @@ class PreforkPool(Pool, Owner):
             self._finish(call, None, error)
 
     def _finish(self, call: Call, value: Any, error: BaseException | None) -> None:
-        with self._lock:
-            if call not in self._calls:
+        with self._slots.lock:
+            if call not in self._slots.calls:
                 return
             self._unreported += 1
-            self._calls.discard(call)
-            woken = self._admit()
-        _set_all(woken)
+            woken = self._slots.leave(call)
+        open_all(woken)
         self._report(call, value, error)
 
     def _report(self, call: Call, value: Any, error: BaseException | None) -> None:
@@ -280,7 +212,7 @@ class PreforkPool(Pool, Owner):
         self._check_quiet()
 
     def _check_quiet(self) -> None:
-        if self._quiet is not None and not self._calls and not self._unreported:
+        if self._quiet is not None and not self._slots.calls and not self._unreported:
             self._quiet.set()
 
     # ── around the calls ─────────────────────────────────────────────────────────────────────────────────
@@ -298,7 +230,7 @@ class PreforkPool(Pool, Owner):
         return bind(fn)
 
     def calls(self) -> list[Call]:
-        return list(self._calls)
+        return list(self._slots.calls)
 
     def watch(self) -> Watch:
         now = time.monotonic()
@@ -311,15 +243,7 @@ class PreforkPool(Pool, Owner):
     def close(self, timeout: float | None = None) -> bool:
         if self._keeper.here:
             raise PoolError("`done` runs in the pool's own thread, which cannot close the pool: use another")
-        with self._lock:
-            self._closed = True
-            for job in self._spawners:
-                job.refused = True
-                job.admitted.set()
-            self._spawners.clear()
-            for waiter in self._waiters:
-                waiter.set()
-            self._waiters.clear()
+        self._slots.close()
         if not self._wait_quiet(timeout):
             self._unforced = False
             for call in self.calls():
@@ -335,15 +259,10 @@ class PreforkPool(Pool, Owner):
     def _wait_quiet(self, timeout: float | None) -> bool:
         """Wait up to `timeout` seconds until every call has ended and is reported."""
         if not self._keeper.thread.alive:
-            return not self._calls
+            return not self._slots.calls
         quiet = self._quiet = native.Signal()
         self._keeper.post(self._check_quiet)
         return quiet.wait(timeout)
-
-
-def _set_all(signals: list[native.Signal]) -> None:
-    for each in signals:
-        each.set()
 
 
 def _outcome(kind: int, payload: bytes) -> tuple[Any, BaseException | None]:
