@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 MANUAL := docs/_build/html
 DEMO_PAGES := /usr/share/doc/python3.11/html/index.html
 APT := apt-get -qq -o Acquire::Retries=5 -o Acquire::http::Timeout=30 -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 5
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --retries 5
 
 export PYTHONUNBUFFERED := 1
 export DEBIAN_FRONTEND := noninteractive
