@@ -109,18 +109,18 @@ class RedisBroker(Broker):
 
     def _park(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Put what is not due yet aside, whoever sent it; the others."""
-        ripe, early = [], []
+        early: list[Settlement] = []
         for delivery in deliveries:
             message = delivery.message
             if message is not None and message.headers.get("eta") is not None:
                 due = due_of(message)
                 if due is not None and due > time.time():
                     early.append(Settlement(delivery, Verdict.RETRY_AT, due))
-                    continue
-            ripe.append(delivery)
-        if early:
-            settling.settle(self.client, self.keys, early, time.monotonic() + self._timeout)
-        return ripe
+        if not early:
+            return deliveries
+        settling.settle(self.client, self.keys, early, time.monotonic() + self._timeout)
+        gone = {id(settlement.delivery) for settlement in early}
+        return [delivery for delivery in deliveries if id(delivery) not in gone]
 
     def wake(self) -> None:
         if self._fetcher is not None:

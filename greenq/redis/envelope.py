@@ -5,6 +5,7 @@ Source: kombu.transport.virtual.base (``prepare_message``, ``_inplace_augment_me
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -34,16 +35,44 @@ def _extended(value: Any) -> Any:
 
 
 _write = json.JSONEncoder(default=_extended).encode
-_read = json.JSONDecoder().decode
-_MARKER = '"__type__"'
+_plain: Any = json.JSONDecoder()
+_scan = _plain.scan_once
+_quote = json.encoder.encode_basestring_ascii
+_MARKER = b'"__type__"'
 _OWN = frozenset({"delivery_mode", "delivery_info", "priority", "body_encoding", "delivery_tag"})
 """Properties that a transport sets: they say how a message travelled, not what it is."""
 
 
-def _read_extended(text: str) -> Any:
+def _read_extended(raw: bytes) -> Any:
     from kombu.utils.json import object_hook
 
-    return json.loads(text, object_hook=object_hook)
+    return json.loads(raw, object_hook=object_hook)
+
+
+def _read_plain(raw: bytes) -> Any:
+    # The scanner alone spares two calls per message; json.loads takes what it does not: outer white space,
+    # and the errors.
+    text = raw.decode()
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else json.loads(text)
+
+
+def _read_fast(raw: bytes) -> Any:
+    # What it refuses (NaN, lone surrogates, numbers beyond a float) the standard decoder may take.
+    try:
+        return _decode(raw)
+    except ValueError:
+        return _read_plain(raw)
+
+
+try:
+    _decode: Any = importlib.import_module("msgspec.json").Decoder().decode
+    _read = _read_fast
+except ModuleNotFoundError:
+    _read = _read_plain
 
 
 def check(message: Message) -> str | None:
@@ -74,27 +103,25 @@ def pack(message: Message) -> bytes:
     Raises:
         PublishError: it cannot be sent.
     """
-    queue = message.queue
     problem = check(message)
     if problem is not None:
         raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
     digits = os.urandom(16).hex()
-    properties = {
-        **message.properties,
-        "delivery_mode": 2,
-        "delivery_info": {"exchange": "", "routing_key": queue},
-        "priority": message.priority,
-        "body_encoding": "base64",
-        "delivery_tag": f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}",
-    }
+    properties = message.properties
+    if not _OWN.isdisjoint(properties):
+        properties = {name: value for name, value in properties.items() if name not in _OWN}
     try:
-        return _write({
-            "body": b2a_base64(message.body, newline=False).decode("ascii"),
-            "content-encoding": message.content_encoding,
-            "content-type": message.content_type,
-            "headers": message.headers,
-            "properties": properties,
-        }).encode()  # fmt: skip
+        kept = f"{_write(properties)[1:-1]}, " if properties else ""
+        # Byte for byte what json.dumps makes of kombu's dictionary, at half the price.
+        return (
+            f'{{"body": "{b2a_base64(message.body, newline=False).decode("ascii")}", '
+            f'"content-encoding": {_quote(message.content_encoding)}, '
+            f'"content-type": {_quote(message.content_type)}, "headers": {_write(message.headers)}, '
+            f'"properties": {{{kept}"delivery_mode": 2, '
+            f'"delivery_info": {{"exchange": "", "routing_key": {_quote(message.queue)}}}, '
+            f'"priority": {message.priority}, "body_encoding": "base64", "delivery_tag": '
+            f'"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"}}}}'
+        ).encode()
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise PublishError(
             f"the message cannot be sent: its headers hold what json can't carry ({error}): "
@@ -109,8 +136,7 @@ def unpack(queue: str, raw: bytes) -> Message:
         Unreadable: it is none.
     """
     try:
-        text = raw.decode()
-        found = _read_extended(text) if _MARKER in text else _read(text)
+        found = _read_extended(raw) if _MARKER in raw else _read(raw)
         properties = found["properties"]
         headers = found["headers"]
         body = found["body"]
@@ -128,8 +154,9 @@ def unpack(queue: str, raw: bytes) -> Message:
         raise Unreadable("its headers, content-type or content-encoding have the wrong type")
     priority = properties.get("priority")
     priority = min(max(priority, 0), 9) if type(priority) is int else 0
-    kept = {name: value for name, value in properties.items() if name not in _OWN}
-    return Message(queue, headers, body, content_type, content_encoding, kept, priority)
+    for name in _OWN:
+        properties.pop(name, None)
+    return Message(queue, headers, body, content_type, content_encoding, properties, priority)
 
 
 def _why(raw: bytes, error: Exception) -> str:
