@@ -104,7 +104,7 @@ def _carrier(exception: BaseException) -> type[BaseException]:
     """A class for the interpreter, which takes only classes, to make an instance of: it gets this one."""
 
     class Carrier(BaseException):
-        def __new__(cls) -> Any:
+        def __new__(cls, *_: Any) -> Any:  # called again, with the instance, where an error is passed on
             return exception
 
     return Carrier

@@ -35,6 +35,7 @@ __all__ = [
     "stubborn",
     "timed",
     "use_asyncio",
+    "wander",
 ]
 
 LONGEST = 60.0
@@ -136,6 +137,29 @@ def stubborn(started: str, swallowed: str) -> str:
 def die() -> None:
     """End the process that runs this, as the kernel does when memory is short."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wander(number: int) -> int:
+    """End in one of several ways, depending on the number."""
+    try:
+        if number % 5 == 1:
+            nap(0.002)
+        elif number % 5 == 2:
+            for _ in range(4):
+                nap(0.001)
+        elif number % 5 == 3:
+            try:
+                nap(0.02)
+            finally:
+                nap(0.001)
+        elif number % 5 == 4:
+            raise LookupError(number)
+    except Interruption as error:
+        if error.args != (number,):
+            raise ValueError(f"the call {number} got the interrupt of {error.args}") from error
+        if number % 2:
+            raise
+    return number
 
 
 def look_at_context() -> str:

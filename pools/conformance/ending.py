@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from functools import partial
 from pathlib import Path
 
 from pools import native
@@ -153,6 +155,50 @@ class Ending(Workbench):
                 native.start(lambda: pool.kill(call), "outside")
                 assert until(pool, lambda: len(reports))
                 assert isinstance(call.error, Killed)
+
+    # ── all at once ──────────────────────────────────────────────────────────────────────────────────────
+
+    def test_interrupts_kills_and_resizes_at_random_lose_nothing(self) -> None:
+        reports = Reports()
+        count = 400
+        with self.make(self.room(6)) as pool:
+            meddlers = [
+                pool.service(partial(self._meddle, pool, reports, count, seed), "meddler")
+                for seed in range(3)
+            ]
+            spawners = [
+                pool.service(partial(self._spawn_range, pool, start, count // 4, reports), "spawner")
+                for start in range(0, count, count // 4)
+            ]
+            assert until(pool, lambda: len(reports) == count)
+            for service in meddlers + spawners:
+                assert service.join(10)
+                assert service.error is None
+            assert until(pool, lambda: pool.busy == 0)
+        assert len(set(reports.calls)) == count
+        for call in reports.calls:
+            if call.error is None:
+                assert call.value == call.tag
+            else:
+                assert isinstance(call.error, (Killed, LookupError, chores.Interruption)), repr(call.error)
+                assert isinstance(call.error, Killed) or call.error.args == (call.tag,)
+
+    def _spawn_range(self, pool: Pool, start: int, count: int, reports: Reports) -> None:
+        for number in range(start, start + count):
+            pool.spawn(chores.wander, number, done=reports, tag=number)
+
+    def _meddle(self, pool: Pool, reports: Reports, count: int, seed: int) -> None:
+        chance = random.Random(seed)
+        end = pool.now() + 40
+        while len(reports) < count and pool.now() < end:
+            for call in chance.sample(calls := pool.calls(), min(len(calls), 1)):
+                if pool.features.kill and chance.random() < 0.3:
+                    pool.kill(call)
+                elif pool.features.interrupt:
+                    pool.interrupt(call, chores.Interruption(call.tag))
+            if chance.random() < 0.1:
+                pool.resize(self.room(chance.choice((2, 6, 9))))
+            pool.sleep(chance.random() * 0.004)
 
     # ── close ────────────────────────────────────────────────────────────────────────────────────────────
 
