@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from greenq.brokers.base import Broker
-from greenq.errors import GreenqError, PublishTimeout
+from greenq.errors import GreenqError, PublishError, PublishTimeout
 from greenq.message import Outcome, Settlement, Verdict
 from greenq.results.base import ResultStore
 
@@ -123,7 +123,12 @@ class Settler:
         Each step that is confirmed is taken out of the outcome, so that another attempt does not repeat it.
         """
         if self._store is not None:
-            done = self._store.commit(self._broker, batch, self._timeout)
+            try:
+                done = self._store.commit(self._broker, batch, self._timeout)
+            except PublishTimeout:
+                raise
+            except PublishError as error:
+                return self._attempt_singly(batch, error)
             if done is not None:
                 self._count_lost(done)
                 return True
@@ -140,6 +145,17 @@ class Settler:
             for outcome in ready:
                 outcome.settlement = None
         return len(ready) == len(batch)
+
+    def _attempt_singly(self, batch: Sequence[Outcome], error: PublishError) -> bool:
+        """One outcome's child was refused and with it the whole batch: find it, and commit the others."""
+        if len(batch) == 1:
+            self._refuse(batch[0], error)
+            return self._attempt(batch)
+        for outcome in batch:
+            if outcome.publishes or outcome.result is not None or outcome.settlement is not None:
+                self._attempt((outcome,))
+                outcome.publishes, outcome.result, outcome.settlement = (), None, None
+        return True
 
     def _publish(self, batch: Sequence[Outcome]) -> Sequence[Outcome]:
         """Publish every child; the outcomes whose children have all arrived."""

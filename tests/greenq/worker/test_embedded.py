@@ -1,4 +1,4 @@
-"""A worker inside somebody else's program: it patches nothing, takes no signals, and leaves nothing behind."""
+"""A worker inside somebody else's program patches nothing, takes no signals and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def sizes():
     greenlets = sum(isinstance(o, greenlet.greenlet) and not o.dead for o in gc.get_objects())
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), greenlets
 
-handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)]
+def handlers():
+    return [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)]
+
+before_all = handlers()
 with pools.create("gevent", capacity=10) as pool:
     for n in range(100):
         worker = Worker(app, pool=pool)
@@ -43,7 +46,7 @@ with pools.create("gevent", capacity=10) as pool:
     after = sizes()
     assert pool.busy == 0
     assert pool.spawn(lambda: None)
-assert handlers == [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)]
+assert handlers() == before_all
 assert all(late <= early + 3 for early, late in zip(before, after)), (before, after)
 print("flat", before, after)
 """
