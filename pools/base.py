@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pools.errors import PoolClosed
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Call", "Features", "Pool", "Running", "Service", "Watch"]
 
@@ -185,6 +187,9 @@ class Pool(ABC):
         The future's own waiting blocks the calling thread: on a green pool only in a patched process is that
         a green wait; elsewhere use `add_done_callback`, or `spawn` with `done`.
         """
+        # Here, because it imports threads and logging, which must not come before monkey-patching.
+        from concurrent.futures import Future
+
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
 

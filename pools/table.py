@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pools.base import Pool
 from pools.errors import PoolError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 __all__ = ["create", "load", "names"]
 
@@ -23,9 +25,16 @@ BUILTIN: dict[str, tuple[str, str]] = {
 """Name → module and class. Third parties add theirs under the entry point group ``pools``."""
 
 
+def _entry_points() -> EntryPoints:
+    # Imported here: it takes a tenth of a second and imports sockets, before anything can be made green.
+    from importlib.metadata import entry_points
+
+    return entry_points(group="pools")
+
+
 def names() -> list[str]:
     """Every name that `create` knows, the built-in ones first."""
-    return [*BUILTIN, *sorted(p.name for p in entry_points(group="pools") if p.name not in BUILTIN)]
+    return [*BUILTIN, *sorted(point.name for point in _entry_points() if point.name not in BUILTIN)]
 
 
 def load(name: str) -> type[Pool]:
@@ -46,7 +55,7 @@ def load(name: str) -> type[Pool]:
                 f"the {name} pool needs the package {missing}, which is not installed: "
                 f"pip install {missing}, or choose another of {', '.join(names())}"
             ) from error
-    for point in entry_points(group="pools"):
+    for point in _entry_points():
         if point.name == name:
             return point.load()  # type: ignore[no-any-return]
     close = difflib.get_close_matches(name, names(), 1)

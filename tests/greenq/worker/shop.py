@@ -205,3 +205,9 @@ def frames():
         above.append(frame.f_globals["__name__"])
         frame = frame.f_back
     return above
+
+
+@app.task
+def patched():
+    """Whose sockets these are, and whether what the application imported at its top has the same."""
+    return [socket.socket.__module__.split(".")[0], time.sleep.__module__.split(".")[0]]

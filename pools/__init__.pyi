@@ -1,0 +1,14 @@
+from pools.base import Call as Call
+from pools.base import Features as Features
+from pools.base import Pool as Pool
+from pools.base import Running as Running
+from pools.base import Service as Service
+from pools.base import Watch as Watch
+from pools.errors import CallDied as CallDied
+from pools.errors import Killed as Killed
+from pools.errors import PoolClosed as PoolClosed
+from pools.errors import PoolError as PoolError
+from pools.errors import Unsupported as Unsupported
+from pools.table import create as create
+from pools.table import load as load
+from pools.table import names as names
