@@ -35,6 +35,7 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
 
     with loading.client(app, config) as owner:
         depths = dict(sorted(owner.broker.depth().items()))
+        urgent_is_high = owner.broker.guarantees.urgent > 0
     if as_json:
         screen.show_json({name: dataclasses.asdict(depth) for name, depth in depths.items()})
         return
@@ -54,15 +55,16 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
         if depth.dead:
             cells[3] = click.style(cells[3], fg="red", bold=True)
         if by_priority:
-            cells.append(_by_priority(depth))
+            cells.append(_by_priority(depth, urgent_is_high))
         rows.append([name, *cells])
     screen.show_table(header, rows, right=(1, 2, 3, 4))
 
 
-def _by_priority(depth: Depth) -> str:
+def _by_priority(depth: Depth, urgent_is_high: bool) -> str:
     """``9: 2, 0: 15``, what runs first first."""
     return ", ".join(
-        f"{priority}: {ready}" for priority, ready in sorted(depth.by_priority.items(), reverse=True)
+        f"{priority}: {ready}"
+        for priority, ready in sorted(depth.by_priority.items(), reverse=urgent_is_high)
     )
 
 

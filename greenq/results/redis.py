@@ -10,7 +10,7 @@ from typing import Any
 
 from greenq.brokers.base import Broker
 from greenq.brokers.redis import RedisBroker
-from greenq.errors import MessageError, ResultStoreError
+from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result, Settlement, Verdict
 from greenq.redis.address import Address, parse
 from greenq.redis.failures import Failure
@@ -141,13 +141,14 @@ class RedisStore(ResultStore):
                 if step.settlement is not None:
                     step.settlement = Settlement(step.settlement.delivery, Verdict.DEAD, reason=reason)
 
-    def _is_terminal(self, payload: bytes | None) -> bool:
+    def _is_terminal(self, payload: bytes | None, unreadable: bool = False) -> bool:
+        """Whether it is a record of a task that has ended; `unreadable` if it is no record."""
         if payload is None:
             return False
         try:
             return self.decode(payload).state in READY_STATES
-        except MessageError:
-            return False  # nobody can read it: it may be overwritten
+        except Exception:
+            return unreadable
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,7 +180,7 @@ class RedisStore(ResultStore):
                 with _translated():
                     # The answer comes within the call's own deadline, be the wait ever so short.
                     stored = subscriber.ask(keys, max(deadline, time.monotonic() + self._timeout))
-                found = {key: raw for key, raw in stored.items() if self._is_terminal(raw)}
+                found = {key: raw for key, raw in stored.items() if self._is_terminal(raw, True)}
                 if not found and waiter.signal.wait(max(0.0, deadline - time.monotonic())):
                     found = dict(waiter.found)
                     self._open()
@@ -197,7 +198,8 @@ class RedisStore(ResultStore):
 
     def _heard(self, stored: dict[str, bytes]) -> None:
         wanted = self._waiters.wanted(stored)
-        ended = {key: stored[key] for key in wanted if self._is_terminal(stored[key])}
+        # Whoever waits for what cannot be read is told, and finds out why as it decodes it.
+        ended = {key: stored[key] for key in wanted if self._is_terminal(stored[key], True)}
         if ended:
             self._waiters.tell(ended)
 
