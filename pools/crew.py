@@ -37,7 +37,7 @@ class Work:
         done: Callable[[Any, BaseException | None], object],
     ) -> None:
         self._call = Call(fn, args, None, None)
-        self._guard = interrupting.mutex()
+        self._guard = native.Lock()
         self.context = context
         self.done = done
         self.cancelled = False

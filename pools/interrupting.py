@@ -9,22 +9,14 @@ from __future__ import annotations
 import contextvars
 import sys
 import time
-from contextlib import AbstractContextManager
+from _thread import LockType
 from types import FrameType
 from typing import Any
 
 from pools import asyncexc, native
 from pools.base import Call
 
-__all__ = ["Mutex", "Place", "frame_of", "interrupt", "mutex", "run"]
-
-Mutex = AbstractContextManager[Any]
-"""The interpreter's own lock: no Python code runs in its ``with``, so no exception can get in between."""
-
-
-def mutex() -> Mutex:
-    """Make a lock for `run` and `interrupt`."""
-    return native.original("_thread", "allocate_lock")()  # type: ignore[no-any-return]
+__all__ = ["Place", "frame_of", "interrupt", "run"]
 
 
 class Place:
@@ -42,7 +34,7 @@ class Place:
         self.interrupted = False
 
 
-def run(call: Call, context: contextvars.Context, lock: Mutex) -> tuple[Any, BaseException | None]:
+def run(call: Call, context: contextvars.Context, lock: LockType) -> tuple[Any, BaseException | None]:
     """Run the call in the calling thread, open to `interrupt` meanwhile; return its value and its error.
 
     Parameters:
@@ -76,7 +68,7 @@ def run(call: Call, context: contextvars.Context, lock: Mutex) -> tuple[Any, Bas
     return value, failure
 
 
-def interrupt(call: Call, exception: BaseException, lock: Mutex) -> bool:
+def interrupt(call: Call, exception: BaseException, lock: LockType) -> bool:
     """Have `exception` raised in the call; False if it does not run.
 
     Called by the call itself, it raises at once.

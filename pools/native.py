@@ -12,8 +12,8 @@ import contextvars
 import importlib
 import os
 import sys
+from _thread import LockType
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from pools.wakeup import current_hub, doorbell
@@ -47,29 +47,13 @@ get_ident: Callable[[], int] = original("_thread", "get_ident")
 """The identifier of the native thread that calls, also where `threading.get_ident` tells green ones apart."""
 
 
-class Lock:
-    """A real mutex: it blocks the native thread, so hold it for a few instructions only."""
+def Lock() -> LockType:
+    """Make a real mutex: it blocks the native thread, so hold it for a few instructions only.
 
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = _allocate_lock()
-
-    def acquire(self, timeout: float = -1) -> bool:
-        """Take it, waiting up to `timeout` seconds (for ever if negative); True if it was taken."""
-        return bool(self._lock.acquire(True, timeout))
-
-    def release(self) -> None:
-        """Give it back."""
-        self._lock.release()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
+    It is the interpreter's own, with no Python code around it: an exception that `Pool.interrupt` raises in
+    a native thread could come between taking a lock there and the ``with`` block that gives it back.
+    """
+    return _allocate_lock()  # type: ignore[no-any-return]
 
 
 class Signal:
@@ -128,7 +112,7 @@ class Signal:
         wake = gate.release
         if self._enter(wake):
             try:
-                gate.acquire(-1 if timeout is None else max(0.0, timeout))
+                gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
             finally:
                 self._leave(wake)
         return self._is_set

@@ -25,7 +25,7 @@ class ThreadCalls(Pool):
     def __init__(self, capacity: int, setup: tuple[str, tuple[Any, ...]] | None = None) -> None:
         super().__init__(capacity, setup)
         _refuse_patched(self.name)
-        self._guard = interrupting.mutex()
+        self._guard = native.Lock()
         self._changed = threading.Condition(threading.Lock())
         self._calls: set[Call] = set()
         """Spawned and not finished."""

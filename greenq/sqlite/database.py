@@ -141,7 +141,7 @@ class Database:
     def before_fork(self) -> None:
         """Close the file, and keep it closed."""
         self._lock.acquire()
-        self._stranded = self._engine is not None and not self._engine.turn.acquire(PATIENCE)
+        self._stranded = self._engine is not None and not self._engine.turn.acquire(timeout=PATIENCE)
         if self._engine is not None and not self._stranded:
             self._engine.disconnect()
 

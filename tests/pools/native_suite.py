@@ -113,8 +113,8 @@ def test_a_lock_excludes_native_threads() -> None:
     threads = [native.start(add, "adder") for _ in range(4)]
     assert all(thread.join(30) for thread in threads)
     assert total == 8000
-    assert lock.acquire(0)
-    assert not lock.acquire(0.01)
+    assert lock.acquire(timeout=0)
+    assert not lock.acquire(timeout=0.01)
 
 
 def test_originals_are_what_the_interpreter_has() -> None:
