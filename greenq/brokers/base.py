@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 from greenq.errors import GreenqError
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
@@ -26,8 +26,12 @@ class Guarantees:
         shared: other processes see the same queues.
         exact_fetch: `fetch(n)` never takes more than `n` from the broker.
         priorities: how many distinct priorities there are.
-        urgent: the priority that runs first: 9, or 0 as Celery has it on Redis.
         limits: what it does not do, one sentence each.
+        urgent: the priority that runs first: 9, or 0 as Celery has it on Redis.
+        ordered: messages of one queue and priority come in the order in which they were sent.
+        leases: what a process held returns to the front of its queue when its lease runs out, attempts
+            counted. False: the limits say what becomes of it, and what a living process gives back goes where
+            the broker puts it.
     """
 
     survives_process: bool
@@ -36,6 +40,8 @@ class Guarantees:
     priorities: int
     limits: tuple[str, ...] = ()
     urgent: int = 9
+    ordered: bool = True
+    leases: bool = True
 
 
 class Broker(ABC):
@@ -46,7 +52,8 @@ class Broker(ABC):
     `BrokerUnreachable` when nobody answers, `BrokerError` otherwise.
     """
 
-    guarantees: ClassVar[Guarantees]
+    guarantees: Guarantees
+    """Of the class, or where the address decides, of the instance."""
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
 

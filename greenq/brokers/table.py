@@ -19,14 +19,27 @@ BUILTIN: dict[str, tuple[str, str]] = {
         ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
         ("greenq.brokers.redis", "RedisBroker"),
     ),
+    **dict.fromkeys(
+        ("filesystem", "sqs", "zookeeper", "etcd", "consul", "mongodb", "kafka", "gcpubsub", "pgmq", "qpid"),
+        ("greenq.brokers.kombu", "KombuBroker"),
+    ),
+    **dict.fromkeys(("azurestoragequeues", "azureservicebus"), ("greenq.brokers.kombu", "KombuBroker")),
 }
 """Scheme → module and class. Third parties add theirs under the entry point group ``greenq.brokers``."""
+FAMILIES: dict[str, tuple[str, str]] = dict.fromkeys(
+    ("kombu", "sqla", "sqlalchemy"), ("greenq.brokers.kombu", "KombuBroker")
+)
+"""What a scheme has before its first plus → module and class: ``kombu+memory://``, ``sqla+postgresql://``."""
 GROUP = "greenq.brokers"
 
 
 def schemes() -> list[str]:
     """Every scheme that `load` knows, the built-in ones first."""
-    return [*BUILTIN, *sorted(p.name for p in entry_points(group=GROUP) if p.name not in BUILTIN)]
+    return [
+        *BUILTIN,
+        *(f"{family}+*" for family in FAMILIES),
+        *sorted(p.name for p in entry_points(group=GROUP) if p.name not in BUILTIN),
+    ]
 
 
 def load(scheme: str) -> type[Broker]:
@@ -36,8 +49,11 @@ def load(scheme: str) -> type[Broker]:
         ConfigError: there is none, or its package is not installed.
     """
     try:
-        if scheme in BUILTIN:
-            module, attribute = BUILTIN[scheme]
+        found = BUILTIN.get(scheme)
+        if found is None and "+" in scheme:
+            found = FAMILIES.get(scheme.partition("+")[0])
+        if found is not None:
+            module, attribute = found
             return cast("type[Broker]", getattr(importlib.import_module(module), attribute))
         for point in entry_points(group=GROUP):
             if point.name == scheme:

@@ -20,14 +20,26 @@ BUILTIN: dict[str, tuple[str, str]] = {
         ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
         ("greenq.results.redis", "RedisStore"),
     ),
+    "file": ("greenq.results.files", "FileStore"),
+    "s3": ("greenq.results.files", "FileStore"),
 }
 """Scheme → module and class. Third parties add theirs under the entry point group ``greenq.results``."""
+FAMILIES: dict[str, tuple[str, str]] = {
+    "db": ("greenq.results.database", "DatabaseStore"),
+    "cache": ("greenq.results.memcached", "MemcachedStore"),
+    "fsspec": ("greenq.results.files", "FileStore"),
+}
+"""What a scheme has before its first plus → module and class: ``db+postgresql://``, ``fsspec+gs://``."""
 GROUP = "greenq.results"
 
 
 def schemes() -> list[str]:
     """Every scheme that `load` knows, the built-in ones first."""
-    return [*BUILTIN, *sorted(p.name for p in entry_points(group=GROUP) if p.name not in BUILTIN)]
+    return [
+        *BUILTIN,
+        *(f"{family}+*" for family in FAMILIES),
+        *sorted(p.name for p in entry_points(group=GROUP) if p.name not in BUILTIN),
+    ]
 
 
 def load(scheme: str) -> type[ResultStore]:
@@ -37,8 +49,11 @@ def load(scheme: str) -> type[ResultStore]:
         ConfigError: there is none, or its package is not installed.
     """
     try:
-        if scheme in BUILTIN:
-            module, attribute = BUILTIN[scheme]
+        found = BUILTIN.get(scheme)
+        if found is None and "+" in scheme:
+            found = FAMILIES.get(scheme.partition("+")[0])
+        if found is not None:
+            module, attribute = found
             return cast("type[ResultStore]", getattr(importlib.import_module(module), attribute))
         for point in entry_points(group=GROUP):
             if point.name == scheme:

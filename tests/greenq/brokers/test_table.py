@@ -47,7 +47,7 @@ def test_a_mistake_in_the_address_says_what_to_do(url: str, advice: str) -> None
 def test_a_third_party_adds_its_own_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("mine", "greenq.brokers.memory:MemoryBroker", "greenq.brokers")
     monkeypatch.setattr(table, "entry_points", lambda group: [point] if group == "greenq.brokers" else [])
-    assert brokers.schemes() == [*table.BUILTIN, "mine"]
+    assert brokers.schemes() == [*table.BUILTIN, *(f"{family}+*" for family in table.FAMILIES), "mine"]
     with brokers.connect("mine://place") as broker:
         assert isinstance(broker, MemoryBroker)
 

@@ -1,0 +1,426 @@
+"""Any transport that kombu has, as a greenq broker: messages as Celery sends and reads them there.
+
+`greenq.brokers.channel` hides kombu itself, `greenq.brokers.parking` gives it delays,
+`greenq.brokers.graveyard` dead letters. One native thread owns the connection, so that no transport ever
+stops a hub.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from greenq.brokers import bells
+from greenq.brokers.base import Broker
+from greenq.brokers.channel import Channel, Found
+from greenq.brokers.graveyard import Graveyard, grave_of, queue_of
+from greenq.brokers.owner import Late, Owner
+from greenq.brokers.parking import Parking, levels_of, parent_of
+from greenq.brokers.transports import Address, parse, promises
+from greenq.config.masking import mask
+from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
+from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
+from greenq.redis.envelope import due_of
+from greenq.sqlite.envelope import check as flaw
+from greenq.sqlite.settling import check
+from pools import native
+
+__all__ = ["KombuBroker"]
+
+POLL_FIRST = 0.02
+"""Seconds between the first two looks into empty queues; the pause grows from there."""
+BUDGET = 0.25
+"""Seconds that one look may take before others get their turn at the connection."""
+LONGEST_NAME = 150
+"""Characters of a queue's name: kombu's tables have 200, and the names of parking queues are longer."""
+
+
+class KombuBroker(Broker):
+    """Carries messages over one of kombu's transports.
+
+    Parameters:
+        url: ``kombu+TRANSPORT://…``, or ``TRANSPORT://…`` where greenq has no broker of its own; see
+            `greenq.brokers.transports.parse`.
+        timeout: seconds that a call may take which is given no timeout of its own.
+
+    Raises:
+        ConfigError: the address has a mistake, or the transport's package is not installed.
+    """
+
+    def __init__(self, url: str, timeout: float = 30.0) -> None:
+        self.address: Address = parse(url)
+        self.guarantees = promises(self.address)
+        self._timeout = timeout
+        self._place = f"{self.address.url} {sorted(map(str, self.address.options.items()))}"
+        self._channel = Channel(self.address)
+        self._parking = Parking(self._channel)
+        self._graveyard = Graveyard(self._channel)
+        self._owner = Owner("greenq-kombu", self._forget)
+        self._id = os.urandom(8).hex()
+        self._numbers = itertools.count(1)
+        self._taken: dict[int, tuple[str, Found]] = {}
+        self._settled: set[int] = set()
+        self._process: str | None = None
+        self._wakes = 0
+        self._missed = False
+        self._signals: set[native.Signal] = set()
+        self._lock = native.Lock()
+        self._closed = False
+
+    def _call(
+        self, fn: Callable[[], Any], timeout: float, undo: Callable[[Any], object] | None = None
+    ) -> Any:
+        """Have the connection's owner do something, within so many seconds."""
+        if self._closed:
+            raise BrokerError("this broker is closed: make another one")
+
+        def guarded() -> Any:
+            try:
+                return fn()
+            except Exception as error:
+                if not isinstance(error, GreenqError):
+                    self._channel.close()
+                raise self._channel.translate(error) from error
+
+        try:
+            return self._owner.call(guarded, timeout, undo)
+        except Late as late:
+            raise BrokerUnreachable(
+                f"the broker at {mask(self.address.url.partition('?')[0])} did not answer within "
+                f"{timeout:.3g} s ({late}): check that it runs and is not overloaded"
+            ) from late
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self, messages: Sequence[Message], timeout: float) -> list[GreenqError | None]:
+        unsure = PublishTimeout(f"the broker did not confirm within {timeout:.3g} s; it may have arrived")
+        errors: list[GreenqError | None] = [unsure] * len(messages)
+        begun: list[bool] = []
+        deadline = time.monotonic() + timeout
+        try:
+            self._call(lambda: self._publish(messages, errors, deadline, begun), timeout)
+        except BrokerUnreachable as error:
+            if not begun or not isinstance(error.__cause__, Late):
+                raise
+        bells.ring(self._place)
+        return list(errors)
+
+    def _publish(
+        self,
+        messages: Sequence[Message],
+        errors: list[GreenqError | None],
+        deadline: float,
+        begun: list[bool],
+    ) -> None:
+        self._channel.open()
+        begun.append(True)
+        for i, message in enumerate(messages):
+            if time.monotonic() >= deadline:
+                errors[i] = PublishError("the time was up before this message's turn; nothing was sent")
+                continue
+            try:
+                self._send(message)
+                errors[i] = None
+            except PublishError as error:
+                errors[i] = error
+            except Exception as error:
+                self._channel.close()
+                problem = self._channel.translate(error)
+                lost = isinstance(problem, BrokerUnreachable)
+                errors[i] = (
+                    PublishTimeout(f"{problem}; the message may have arrived") if lost
+                    else PublishError(f"{problem}; nothing was sent")
+                )  # fmt: skip
+                if lost:
+                    for later in range(i + 1, len(messages)):
+                        errors[later] = PublishError(f"{problem}; nothing was sent")
+                    return
+
+    def _send(self, message: Message) -> None:
+        problem = flaw(message)
+        if problem is None and len(message.queue) > LONGEST_NAME:
+            problem = f"the queue's name is longer than {LONGEST_NAME} characters: rename the queue"
+        if problem is not None:
+            raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
+        self._channel.declare(message.queue)
+        if message.due is None or message.due <= time.time() or message.headers.get("eta") is not None:
+            self._channel.put(message.queue, message)
+        else:
+            # A due time that is not in the headers would be lost in the queue: no worker could know it.
+            self._parking.send(message.queue, Found(message, None, 0), message.due)
+
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def lease(self, process: str, seconds: float) -> None:
+        self._open()
+        self._process = process
+
+    def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
+        self._leased()
+        deadline = time.monotonic() + timeout
+        wanted = list(dict.fromkeys(queues))
+        pause = POLL_FIRST
+        with self._lock:
+            missed, self._missed = self._missed, False
+            wakes = self._wakes
+        while n > 0:
+            signal = native.Signal()
+            self._listen(signal)
+            try:
+                taken, busy, moment = self._call(lambda: self._take(wanted, n), self._timeout, self._undo)
+                left = deadline - time.monotonic()
+                if taken or left <= 0 or missed or wakes != self._wakes:
+                    return list(taken)
+                if not busy:
+                    rung = signal.wait(min(left, pause, left if moment is None else moment))
+                    pause = POLL_FIRST if rung else min(pause * 1.5, self.address.polling)
+            finally:
+                self._ignore(signal)
+        return []
+
+    def _listen(self, signal: native.Signal) -> None:
+        bells.add(self._place, signal)
+        with self._lock:
+            self._signals.add(signal)
+
+    def _ignore(self, signal: native.Signal) -> None:
+        bells.remove(self._place, signal)
+        with self._lock:
+            self._signals.discard(signal)
+
+    def _take(self, queues: Sequence[str], n: int) -> tuple[list[Delivery], bool, float | None]:
+        """Take up to `n` messages.
+
+        Returns:
+            Them; whether there is more to look at right now; and in how many seconds the next is due.
+        """
+        taken: list[Delivery] = []
+        until = time.monotonic() + BUDGET
+        for queue in queues:
+            self._channel.declare(queue)
+            for found in self._parking.due(queue):
+                taken.append(self._deliver(queue, found))
+                if len(taken) == n:
+                    return taken, True, None
+            while len(taken) < n:
+                if time.monotonic() >= until:
+                    return taken, True, None
+                found_next = self._channel.pull(queue)
+                if found_next is None:
+                    break
+                due = None if found_next.message is None else due_of(found_next.message)
+                if due is not None and due > time.time():
+                    self._parking.park(queue, found_next, due)
+                else:
+                    taken.append(self._deliver(queue, found_next))
+        busy = not taken and self._parking.look(queues, until)
+        return taken, busy, self._parking.next_moment(queues)
+
+    def _deliver(self, queue: str, found: Found) -> Delivery:
+        number = next(self._numbers)
+        self._taken[number] = queue, found
+        if found.message is not None:
+            found.message.queue = queue
+            # What the task's run does to its message must not show when the message is given back.
+            message = dataclasses.replace(found.message, headers=dict(found.message.headers))
+            return Delivery(message, queue, (self._id, number))
+        return Delivery(None, queue, (self._id, number), problem=found.problem, raw=found.raw)
+
+    def _undo(self, value: tuple[list[Delivery], bool, float | None]) -> None:
+        """Give back what nobody waits for any more."""
+        self._settle([Settlement(delivery, Verdict.REQUEUE) for delivery in value[0]])
+
+    def wake(self) -> None:
+        with self._lock:
+            self._wakes += 1
+            self._missed = not self._signals
+            for signal in self._signals:
+                signal.set()
+
+    def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
+        check(settlements)
+        self._open()
+        if not settlements:
+            return []
+        done: list[bool] = self._call(
+            lambda: self._settle(settlements), timeout, lambda done: self._remember(settlements, done)
+        )
+        if any(one.verdict is not Verdict.ACK for one in settlements):
+            bells.ring(self._place)
+        return done
+
+    def _settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        done: list[bool] = []
+        try:
+            for settlement in settlements:
+                done.append(self._settle_one(settlement))
+        except BaseException:
+            self._remember(settlements, done)
+            raise
+        return done
+
+    def _remember(self, settlements: Sequence[Settlement], done: Iterable[bool]) -> None:
+        """Know again what was settled in a call that failed as a whole: it will be tried again."""
+        self._settled.update(
+            one.delivery.token[1] for one, ours in zip(settlements, done, strict=False) if ours
+        )
+
+    def _settle_one(self, settlement: Settlement) -> bool:
+        token = settlement.delivery.token
+        if type(token) is not tuple or len(token) != 2 or token[0] != self._id or type(token[1]) is not int:
+            return False
+        if token[1] in self._settled:
+            self._settled.discard(token[1])
+            return True
+        if token[1] not in self._taken:
+            return False
+        queue, found = self._taken[token[1]]
+        ours = self._channel.is_ours(found)
+        if ours:
+            self._finish(settlement, queue, found)
+        del self._taken[token[1]]
+        return ours
+
+    def _finish(self, settlement: Settlement, queue: str, found: Found) -> None:
+        if settlement.verdict is Verdict.ACK:
+            self._channel.ack(found)
+        elif settlement.verdict is Verdict.DEAD:
+            self._graveyard.add(queue, found, settlement.reason, settlement.trace)
+        elif (
+            settlement.verdict is Verdict.RETRY_AT
+            and settlement.due is not None
+            and found.message is not None
+        ):
+            self._parking.park(queue, found, settlement.due)
+        else:
+            self._channel.requeue(queue, found)
+
+    def renew(self) -> None:
+        """Nothing to do: there are no leases."""
+        self._leased()
+
+    def reap(self) -> int:
+        """Nothing to do: there are no leases."""
+        self._open()
+        return 0
+
+    def release(self, process: str) -> int:
+        self._open()
+        if process != self._process:
+            return 0
+        returned: int = self._call(self._give_back, self._timeout)
+        bells.ring(self._place)
+        return returned
+
+    def _give_back(self) -> int:
+        taken = list(self._taken.items())
+        for number, (queue, found) in taken:
+            if self._channel.is_ours(found):
+                self._channel.requeue(queue, found)
+            del self._taken[number]
+        self._parking.give_back()
+        return len(taken)
+
+    # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
+
+    def declare(self, queues: Sequence[str]) -> None:
+        def declare() -> None:
+            for queue in queues:
+                self._channel.declare(queue)
+
+        self._call(declare, self._timeout)
+
+    def depth(self) -> dict[str, Depth]:
+        depths: dict[str, Depth] = self._call(self._depth, self._timeout)
+        return depths
+
+    def _depth(self) -> dict[str, Depth]:
+        names = set(self._channel.names())
+        leased = Counter(queue for queue, _ in self._taken.values())
+        return {
+            queue: Depth(
+                self._channel.size(queue),
+                sum(self._channel.size(name) for name in levels_of(queue) if name in names)
+                + self._parking.held(queue),
+                leased[queue],
+                self._channel.size(grave_of(queue)) if grave_of(queue) in names else 0,
+            )
+            for queue in self._queues()
+        }
+
+    def _queues(self) -> list[str]:
+        """The queues there are, without those that serve others."""
+        names = self._channel.names()
+        return sorted({parent_of(name) or queue_of(name) or name for name in names})
+
+    def purge(self, queue: str) -> int:
+        def purge() -> int:
+            known = set(self._channel.names())
+            waiting = [name for name in (queue, *levels_of(queue)) if name in known]
+            return sum(map(self._channel.purge, waiting)) + self._parking.drop(queue)
+
+        dropped: int = self._call(purge, self._timeout)
+        return dropped
+
+    def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
+        letters: list[DeadLetter] = self._call(
+            lambda: self._graveyard.letters(self._graves(queue)), self._timeout
+        )
+        return letters[:limit]
+
+    def replay(self, key: str) -> bool:
+        replayed: bool = self._call(lambda: self._graveyard.replay(self._graves(None), key), self._timeout)
+        bells.ring(self._place)
+        return replayed
+
+    def bury(self, queue: str | None = None) -> int:
+        buried: int = self._call(
+            lambda: sum(self._channel.purge(grave_of(one)) for one in self._graves(queue)), self._timeout
+        )
+        return buried
+
+    def _graves(self, queue: str | None) -> list[str]:
+        """The queues that have dead letters, or may have where the transport can't tell."""
+        names = set(self._channel.names())
+        return [one for one in self._queues() if queue in (None, one) and grave_of(one) in names]
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self.wake()
+
+        def end() -> None:
+            if self._taken or self._parking.held():
+                self._give_back()
+            self._channel.close()
+
+        with contextlib.suppress(GreenqError):
+            self._call(end, self._timeout)
+        self._closed = True
+        self._owner.close(1.0)
+
+    def _open(self) -> None:
+        if self._closed:
+            raise BrokerError("this broker is closed: make another one")
+
+    def _leased(self) -> None:
+        self._open()
+        if self._process is None:
+            raise BrokerError("this process has no lease: call lease() before fetch() and renew()")
+
+    def _forget(self) -> None:
+        """Begin anew in a forked child: what is taken and held belongs to the parent."""
+        self._lock = native.Lock()
+        self._signals = set()
+        self._taken = {}
+        self._settled = set()
+        self._parking.forget()
+        self._channel.forget()
