@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -282,7 +282,7 @@ def _refuse_unfit() -> None:
             "a child of a prefork pool runs the program's main file to find its functions; this one makes "
             'another pool then: make it only under `if __name__ == "__main__":`'
         )
-    if native.original("_thread", "start_new_thread") is not threading._start_new_thread:  # type: ignore[attr-defined]
+    if native.original("_thread", "start_new_thread") is not _thread.start_new_thread:
         raise PoolError(
             "the prefork pool needs the plain standard library, and this process is monkey-patched: "
             "use the pool of the library that patched it (gevent or eventlet)"
