@@ -64,20 +64,14 @@ def celery_worker(broker: str, results: str, queue: str = celery_side.QUEUE, nam
     return _running(command, broker, results, "ready.")
 
 
-def greenq_worker(broker: str, results: str, queue: str = greenq_side.QUEUE, pool: str = "gevent") -> Any:
+def greenq_worker(
+    broker: str, results: str, queue: str = greenq_side.QUEUE, pool: str = "gevent", concurrency: int = 10
+) -> Any:
     """Run a greenq worker for the duration of a ``with`` block."""
     command = [
-        "greenq",
-        "worker",
-        "-A",
-        "tests.greenq.interop.greenq_side",
-        "-P",
-        pool,
-        "-c",
-        "10",
-        "-Q",
-        queue,
-    ]
+        "greenq", "worker", "-A", "tests.greenq.interop.greenq_side", "-P", pool, "-c", str(concurrency),
+        "-Q", queue,
+    ]  # fmt: skip
     return _running(command, broker, results, "config")
 
 

@@ -1,0 +1,146 @@
+"""A real worker on a real Redis: its connections, its idleness, its deaths, and the server's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from greenq import GreenQ
+from greenq.errors import GreenqError, PublishTimeout
+from greenq.message import Depth
+from tests.greenq.interop import greenq_side
+from tests.greenq.interop.sides import greenq_worker
+from tests.servers import start_redis
+
+PATIENCE = 60.0
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.02)
+
+
+def send(app: GreenQ, count: int, start: int = 0) -> list[str]:
+    add = app.tasks["interop.add"]
+    return [result.id for result in app.send_many(add.call(start + n, 1) for n in range(count))]
+
+
+def results(app: GreenQ, names: list[str]) -> dict[str, object]:
+    assert app.results is not None
+    return {
+        id: found.value for id, found in app.results.get(names, PATIENCE).items() if found.state == "SUCCESS"
+    }
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_worker_holds_few_connections_however_much_it_does(pool: str) -> None:
+    server = start_redis()
+    app = greenq_side.make(server.url, server.url)
+    with greenq_worker(server.url, server.url, pool=pool, concurrency=1000):
+        most = 0
+        names: list[str] = []
+        for batch in range(5):
+            names += send(app, 1000, batch * 1000)
+            most = max(most, server.connections())
+        until(lambda: len(results(app, names)) == 5000, "the end of the work")
+        most = max(most, server.connections())
+        own = 2  # the test's broker and result store
+        assert most - own <= 5
+    app.close()
+    server.stop()
+
+
+def test_an_idle_worker_asks_almost_nothing_and_is_there_at_once() -> None:
+    server = start_redis()
+    app = greenq_side.make(server.url, server.url)
+    with greenq_worker(server.url, server.url, concurrency=1000) as process:
+        assert app.tasks["interop.add"].delay(1, 1).get(timeout=PATIENCE) == 2
+        [child] = psutil.Process(process.pid).children()
+        time.sleep(1.0)
+        calls, used = server.calls(), sum(child.cpu_times()[:2])
+        time.sleep(8.0)
+        assert server.calls() - calls < 8 * 8  # leases, the turn of the loop, and nothing else
+        assert sum(child.cpu_times()[:2]) - used < 0.01 * 8 + 0.03
+        trips = []
+        for number in range(20):
+            started = time.perf_counter()
+            app.tasks["interop.add"].delay(number, 1).get(timeout=PATIENCE)
+            trips.append(time.perf_counter() - started)
+        assert sorted(trips)[10] < 0.2, trips
+    app.close()
+    server.stop()
+
+
+def test_a_killed_worker_process_loses_nothing() -> None:
+    server = start_redis()
+    app = greenq_side.make(server.url, server.url)
+    with greenq_worker(server.url, server.url, concurrency=100) as process:
+        names: list[str] = []
+        for round_ in range(4):
+            names += send(app, 500, round_ * 500)
+            time.sleep(0.05 * round_)
+            for child in psutil.Process(process.pid).children():
+                os.kill(child.pid, signal.SIGKILL)
+            until(lambda: psutil.Process(process.pid).children(), "the supervisor's replacing it")
+        until(lambda: len(results(app, names)) == 2000, "the end of the work")
+        assert sorted(int(str(v)) for v in results(app, names).values()) == list(range(1, 2001))
+    assert app.broker.depth()["to-greenq"] == Depth()
+    app.close()
+    server.stop()
+
+
+def test_a_worker_survives_restarts_of_the_server() -> None:
+    server = start_redis("--appendonly", "yes", "--appendfsync", "always")
+    app = greenq_side.make(server.url, server.url)
+    sent: list[str] = []
+    stop = threading.Event()
+
+    def produce() -> None:
+        number = 0
+        while not stop.is_set():
+            try:
+                sent.append(app.tasks["interop.add"].delay(number, 0).id)
+            except PublishTimeout:
+                pass  # it may have arrived: not counted on
+            except GreenqError:
+                time.sleep(0.05)
+            number += 1
+            time.sleep(0.002)
+
+    with greenq_worker(server.url, server.url, concurrency=50):
+        producer = threading.Thread(target=produce)
+        producer.start()
+        for _ in range(4):
+            time.sleep(0.7)
+            server.kill()
+            time.sleep(0.2)
+            server.start()
+        time.sleep(0.5)
+        stop.set()
+        producer.join(PATIENCE)
+        assert len(sent) > 100
+        until(lambda: len(results(app, sent)) == len(sent), "the end of the work")
+    app.close()
+    server.stop()
+
+
+def test_a_worker_that_is_asked_to_stop_leaves_no_lease() -> None:
+    server = start_redis()
+    app = greenq_side.make(server.url, server.url)
+    with greenq_worker(server.url, server.url, concurrency=10) as process:
+        names = send(app, 200)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    done = len(results(app, names))
+    assert app.broker.depth()["to-greenq"] == Depth(ready=200 - done)
+    assert server.do("HLEN", "greenq.processes") == 0
+    app.close()
+    server.stop()
