@@ -20,7 +20,7 @@ LAYERS = (
     {"message"},
     {"codecs"},
     {"protocol", "failures"},
-    {"sqlite", "redis"},
+    {"sqlite", "redis", "amqp"},
     {"brokers"},
     {"results"},
     {"middleware"},
