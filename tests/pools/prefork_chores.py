@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -153,6 +154,16 @@ def interrupted_in_a_finalizer(started: str) -> str:
     except ValueError:
         return "interrupted"
     return "swallowed"
+
+
+async def patient(started: str) -> str:
+    Path(started).touch()
+    try:
+        await asyncio.sleep(60)
+    except ValueError as error:
+        await asyncio.sleep(0.001)
+        return f"handled {error}"
+    return "never"
 
 
 def program() -> None:

@@ -267,6 +267,15 @@ def test_an_interrupt_that_a_finalizer_swallows_is_raised_again(tmp_path: Path) 
         assert (call.value, call.error) == ("interrupted", None)
 
 
+def test_an_interrupt_is_raised_inside_a_coroutine_that_runs_in_a_child(tmp_path: Path) -> None:
+    with PreforkPool(1) as pool:
+        call = pool.spawn(pool.bind(chores.patient), str(tmp_path / "started"))
+        assert until((tmp_path / "started").exists)
+        assert pool.interrupt(call, ValueError("it"))
+        assert until(lambda: call.finished)
+        assert (call.value, call.error) == ("handled it", None)
+
+
 # ── children ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
