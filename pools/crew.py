@@ -27,7 +27,7 @@ class Work:
         done: called in that thread with the value and the error, one of which is None.
     """
 
-    __slots__ = ("_call", "_guard", "abandoned", "cancelled", "context", "done")
+    __slots__ = ("_call", "_guard", "abandoned", "begun", "cancelled", "context", "done", "ended")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class Work:
         self.done = done
         self.cancelled = False
         """Set it so that the work is not begun any more."""
+        self.begun = False
+        self.ended = False
         self.abandoned = False
 
     def throw(self, exception: BaseException) -> bool:
@@ -90,9 +92,10 @@ class Crew:
             native.start(self._serve, self._name)
 
     def abandon(self, work: Work) -> None:
-        """Stop counting the thread that runs this work: it ends with it, and another may take its place."""
+        """Do not begin it, or stop counting the thread that runs it: another may take that one's place."""
         with self._lock:
-            if work.abandoned or work.cancelled:
+            work.cancelled = True
+            if not work.begun or work.ended or work.abandoned:
                 return
             work.abandoned = True
             more = self._backlog > 0
@@ -112,7 +115,7 @@ class Crew:
                     if self._leave_idle():
                         return
                     continue
-                if not work.cancelled:
+                if self._begin(work):
                     work.run()
                 if not self._next(work):
                     return
@@ -128,11 +131,16 @@ class Crew:
             self._threads -= 1
             return True
 
+    def _begin(self, work: Work) -> bool:
+        with self._lock:
+            work.begun = not work.cancelled
+            return work.begun
+
     def _next(self, work: Work) -> bool:
         with self._lock:
+            work.ended = True
             if work.abandoned:
                 return False
-            work.cancelled = True  # too late to abandon it
             if self._backlog:
                 self._backlog -= 1
             else:

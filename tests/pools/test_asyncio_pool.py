@@ -243,6 +243,25 @@ def test_a_killed_call_does_not_wait_for_its_thread_and_the_thread_is_not_reused
         assert until(lambda: seen == ["started", "thread ended"])
 
 
+def test_a_function_killed_while_it_waits_for_a_thread_never_begins() -> None:
+    seen: list[str] = []
+    release = native.Signal()
+
+    with AsyncioPool(2) as pool:
+        holder = pool.spawn(pool.bind(lambda: release.wait(60)))
+        pool.resize(1)
+        pool.resize(2)
+        pool._crew.limit = 1
+        queued = pool.spawn(pool.bind(seen.append), "begun")
+        assert until(lambda: queued.started)
+        assert pool.kill(queued)
+        assert until(lambda: queued.finished)
+        release.set()
+        assert until(lambda: holder.finished)
+        assert outcome(pool, pool.bind(lambda: "next")).value == "next"
+    assert seen == []
+
+
 # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -291,12 +310,12 @@ def test_code_that_ends_the_loop_s_thread_elsewhere_is_only_an_error_here() -> N
     async def leave_in_a_task() -> str:
         task = asyncio.create_task(leave())
         await asyncio.wait([task])
-        return "still here"
+        return f"still here after {task.exception()!r}"
 
     with AsyncioPool(2) as pool:
         assert isinstance(outcome(pool, leave).error, SystemExit)
         assert isinstance(outcome(pool, sys.exit, 3).error, SystemExit)
-        assert outcome(pool, leave_in_a_task).value == "still here"
+        assert outcome(pool, leave_in_a_task).value == "still here after SystemExit(3)"
         assert outcome(pool, pool.sleep, 0).error is None
 
 
