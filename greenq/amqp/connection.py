@@ -1,0 +1,345 @@
+"""A connection to RabbitMQ, owned by one native thread that reads, answers heartbeats and reconnects nothing.
+
+Whoever wants something sends its frames from any thread, which never blocks, and waits for a `Reply`. A task
+that blocks every green thread keeps no heartbeat back.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import ssl
+import time
+from collections import deque
+from struct import unpack_from
+from typing import Any
+
+from greenq.amqp import methods
+from greenq.amqp.address import Address
+from greenq.amqp.channel import Channel, Reply
+from greenq.amqp.failures import Closed, Failure, Unreachable, refusal
+from greenq.amqp.frames import Assembler
+from greenq.amqp.handshake import greet
+from greenq.amqp.transport import Transport, reason
+from pools import native
+
+__all__ = ["Connection"]
+
+CHUNK = 262_144
+FULL = 16_000_000
+"""Bytes that may wait to be sent before publishers have to."""
+
+
+class Connection:
+    """Begins to connect at once; `opened` tells when that has ended, `lost` whether it failed.
+
+    Parameters:
+        address: its nodes are tried in turn, from `first` on.
+        setup: frames that are sent when it is open, such as those that open channels, and how many answers
+            come to them.
+        channels: those that `setup` opens.
+        name: shown by RabbitMQ's management.
+    """
+
+    def __init__(
+        self, address: Address, first: int, setup: tuple[bytes, int], channels: list[Channel], name: str
+    ) -> None:
+        self.address = address
+        self.pid = os.getpid()
+        self.opened = native.Signal()
+        self.lost: Failure | None = None
+        self.blocked: str | None = None
+        self.frame_size = 131_072
+        self.consumer_timeout: float | None = None
+        self._first = first
+        self._setup = setup
+        self._name = name
+        self._lock = native.Lock()
+        self._channels = {channel.number: channel for channel in channels}
+        self._numbers = 100
+        self._out: deque[memoryview] = deque()
+        self._waiting = 0
+        self._eased: list[native.Signal] = []
+        self._bell, self._ear = native.original("socket", "socketpair")()
+        self._bell.setblocking(False)
+        self._ear.setblocking(False)
+        self._transport: Transport | None = None
+        self._sent = self._heard = time.monotonic()
+        self._heartbeat = 0.0
+        self._ending = False
+        self._assembler = Assembler(self._take)
+        native.start(self._run, f"greenq-{name}")
+
+    # ── used by others ───────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, channel: Channel, data: bytes, answers: int = 0) -> Reply | None:
+        """Send frames without waiting.
+
+        Parameters:
+            answers: how many answers come; the reply has them all.
+
+        Raises:
+            Failure: channel or connection is lost; nothing was sent.
+        """
+        with self._lock:
+            error = channel.lost or self.lost
+            if error is not None:
+                raise error
+            reply = None
+            if answers:
+                reply = Reply(answers)
+                channel.pending.append(reply)
+            self._write(data)
+        return reply
+
+    def call(self, channel: Channel, data: bytes, answers: int, deadline: float) -> Any:
+        """Send frames and wait for their answers; see `send` and `Reply.wait`."""
+        reply = self.send(channel, data, answers)
+        assert reply is not None
+        return reply.wait(deadline)
+
+    def channel(self) -> tuple[Channel, bytes]:
+        """A new channel and the frame that opens it, which is to be sent first (one answer)."""
+        with self._lock:
+            if self.lost is not None:
+                raise self.lost
+            self._numbers = self._numbers + 1 if self._numbers < 2000 else 101
+            while self._numbers in self._channels:
+                self._numbers += 1
+            channel = self._channels[self._numbers] = Channel(self._numbers)
+        return channel, methods.open_channel(channel.number)
+
+    def drop(self, channel: Channel) -> None:
+        """Close a channel that is not needed any more; returns at once."""
+        with self._lock:
+            if channel.lost is None and self.lost is None:
+                self._write(methods.close_channel(channel.number))
+            else:
+                self._channels.pop(channel.number, None)
+
+    def ease(self) -> native.Signal | None:
+        """None if it takes more now; else what tells that things have changed."""
+        with self._lock:
+            if self.lost is not None or (self.blocked is None and self._waiting < FULL):
+                return None
+            signal = native.Signal()
+            self._eased.append(signal)
+            return signal
+
+    def close(self) -> None:
+        """End it; what was sent before arrives. Idempotent."""
+        with self._lock:
+            if self._ending:
+                return
+            self._ending = True
+            if self.lost is None and self.opened.is_set:
+                self._write(methods.close_connection())
+        self._ring()
+
+    def abort(self, error: Failure) -> None:
+        """End it at once, as lost."""
+        with self._lock:
+            self.lost = self.lost or error
+        self._ring()
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _write(self, data: bytes) -> None:
+        """Send what the socket takes now, keep the rest; the lock is held."""
+        transport = self._transport
+        if transport is None:
+            raise Unreachable("the connection is not open")
+        self._sent = time.monotonic()
+        data = transport.encrypt(data)
+        if self._out:
+            self._out.append(memoryview(data))
+            self._waiting += len(data)
+            return
+        sent = transport.send(data)
+        if sent < len(data):
+            self._out.append(memoryview(data)[sent:])
+            self._waiting += len(data) - sent
+            self._ring()
+
+    def _flush(self) -> None:
+        with self._lock:
+            transport = self._transport
+            while self._out and transport is not None:
+                some = self._out[0]
+                sent = transport.send(some)
+                self._waiting -= sent
+                if sent < len(some):
+                    self._out[0] = some[sent:]
+                    break
+                self._out.popleft()
+            eased = self._ease() if self._waiting < FULL and self.blocked is None else []
+        for signal in eased:
+            signal.set()
+
+    def _ease(self) -> list[native.Signal]:
+        eased, self._eased = self._eased, []
+        return eased
+
+    def _ring(self) -> None:
+        try:
+            self._bell.send(b"!")
+        except OSError:
+            return
+
+    # ── the thread ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        try:
+            self._open()
+            self._read()
+            error: Failure = Closed("the connection was closed")
+        except Failure as failure:
+            error = failure
+        except (OSError, ssl.SSLError) as failure:
+            error = Unreachable(f"the connection to {self.address.shown} was lost: {reason(failure)}", True)
+        except Exception as failure:
+            error = Failure(f"the connection to {self.address.shown} failed: {failure!r}", True)
+        self._end(error)
+
+    def _open(self) -> None:
+        transport, tuned = greet(self.address, self._first, self._name)
+        self.frame_size, self._heartbeat = tuned.frame_size, tuned.heartbeat
+        self._assembler.feed(tuned.rest)
+        frames, answers = self._setup
+        with self._lock:
+            self._transport = transport
+            self._sent = self._heard = time.monotonic()
+            first = next(iter(self._channels.values()), None)
+            reply = Reply(answers)
+            if first is not None:
+                first.pending.append(reply)
+            self._write(frames)
+        self._set_up = reply
+
+    def _read(self) -> None:
+        assert self._transport is not None
+        transport = self._transport
+        poll = native.original("select", "poll")()
+        poll.register(self._ear.fileno(), select.POLLIN)
+        poll.register(transport.fileno(), select.POLLIN)
+        deadline = time.monotonic() + self.address.connect_timeout
+        while True:
+            if not self.opened.is_set:
+                if self._set_up.signal.is_set:
+                    if self._set_up.error is not None:
+                        raise self._set_up.error
+                    self.opened.set()
+                elif time.monotonic() > deadline:
+                    raise Unreachable(f"{self.address.shown} does not answer")
+            poll.modify(transport.fileno(), select.POLLIN | (select.POLLOUT if self._out else 0))
+            for place, events in poll.poll(self._pause()):
+                if place == self._ear.fileno():
+                    self._ear.recv(4096)
+                    if self.lost is not None or (self._ending and not self.opened.is_set):
+                        return
+                    continue
+                if events & select.POLLOUT:
+                    self._flush()
+                if events & ~select.POLLOUT:
+                    data = transport.recv(CHUNK)
+                    if data is None:
+                        continue
+                    if not data:
+                        if self._ending:
+                            return
+                        raise Unreachable(f"{self.address.shown} ended the connection", True)
+                    self._heard = time.monotonic()
+                    self._assembler.feed(data)
+                    if self.lost is not None:
+                        return
+            self._beat()
+
+    def _pause(self) -> float:
+        """Milliseconds until there is something to do beside reading."""
+        if self._ending or not self.opened.is_set:
+            return 500.0
+        if not self._heartbeat:
+            return 5000.0
+        due = min(self._sent + self._heartbeat / 2, self._heard + 2 * self._heartbeat)
+        return max(1.0, min((due - time.monotonic()) * 1000 + 1, 5000.0))
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if self._ending and now - self._heard > 2.0:
+            raise Closed("the connection was closed")
+        if not self._heartbeat:
+            return
+        if now - self._heard > 2 * self._heartbeat:
+            raise Unreachable(f"{self.address.shown} is silent: its heartbeats are missing", True)
+        if now - self._sent >= self._heartbeat / 2:
+            with self._lock:
+                self._write(methods.HEARTBEAT)
+
+    def _take(self, number: int, method: int, payload: bytes, header: bytes, body: bytes) -> None:
+        """A method has come."""
+        channel = self._channels.get(number)
+        if channel is not None:
+            if method == methods.DELIVER:
+                channel.on_deliver(payload, header, body)
+            elif method in (methods.ACK, methods.NACK):
+                tag, bits = unpack_from(">QB", payload, 4)
+                channel.on_confirm(tag, bool(bits & 1), method == methods.ACK)
+            elif method == methods.RETURN:
+                channel.on_return(payload, header)
+            elif method == methods.CANCEL:
+                channel.on_cancel(methods.read_short(payload, 4)[0])
+            elif method == methods.CHANNEL_CLOSE:
+                self._channel_closed(channel, payload)
+            elif method == methods.CHANNEL_CLOSE_OK:
+                self._channel_gone(channel, Closed("the channel was closed"))
+            else:
+                if method == methods.GET_OK:
+                    channel.on_got(payload)
+                channel.answered((method, payload, header, body))
+        elif number == 0:
+            self._control(method, payload)
+
+    def _control(self, method: int, payload: bytes) -> None:
+        if method == methods.BLOCKED:
+            self.blocked = methods.read_short(payload, 4)[0] or "it is short of memory or disk"
+        elif method == methods.UNBLOCKED:
+            self.blocked = None
+            self._flush()
+        elif method == methods.CLOSE:
+            code, text = methods.read_close(payload)
+            with self._lock:
+                self._write(methods.frame(0, methods.CLOSE_OK))
+            raise Unreachable(str(refusal(code, text)), True)
+        elif method == methods.CLOSE_OK:
+            raise Closed("the connection was closed")
+
+    def _channel_closed(self, channel: Channel, payload: bytes) -> None:
+        with self._lock:
+            self._write(methods.frame(channel.number, methods.CHANNEL_CLOSE_OK))
+        self._channel_gone(channel, refusal(*methods.read_close(payload)))
+
+    def _channel_gone(self, channel: Channel, error: Failure) -> None:
+        self._assembler.drop(channel.number)
+        with self._lock:
+            self._channels.pop(channel.number, None)
+        channel.end(error)
+
+    def _end(self, error: Failure) -> None:
+        with self._lock:
+            self.lost = error = self.lost or error
+            channels = list(self._channels.values())
+            self._channels.clear()
+            eased = self._ease()
+            transport, self._transport = self._transport, None
+            self._out.clear()
+        for channel in channels:
+            channel.end(error)
+        for signal in eased:
+            signal.set()
+        self.opened.set()
+        if transport is not None:
+            transport.close()
+        self._bell.close()
+        self._ear.close()
+
+

@@ -1,0 +1,63 @@
+"""What can go wrong between us and RabbitMQ, in words that say what to do.
+
+Broker and result store translate these into their own errors.
+"""
+
+from __future__ import annotations
+
+from greenq.errors import GreenqError
+
+__all__ = ["Closed", "Failure", "Late", "Refused", "Unreachable", "refusal"]
+
+
+class Failure(GreenqError):
+    """RabbitMQ failed.
+
+    Parameters:
+        uncertain: whether the command may have been carried out all the same.
+    """
+
+    def __init__(self, message: str | None = None, uncertain: bool = False) -> None:
+        self.uncertain = uncertain
+        super().__init__(message)
+
+
+class Unreachable(Failure):
+    """RabbitMQ cannot be reached."""
+
+
+class Late(Failure):
+    """RabbitMQ did not answer in time."""
+
+
+class Refused(Failure):
+    """RabbitMQ refused, and closed the channel.
+
+    Parameters:
+        code: AMQP's number, such as 404.
+    """
+
+    def __init__(self, message: str | None = None, code: int = 0) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Closed(Failure):
+    """The client was closed."""
+
+
+ADVICE = {
+    311: "the message is larger than the server takes (max_message_size)",
+    320: "the server closed the connection",
+    403: "this user may not do that: check the user, its password and its permissions (rabbitmqctl)",
+    530: "the virtual host cannot be used: check its name at the end of the address, and the permissions",
+    540: "the server does not know how to do that",
+}
+
+
+def refusal(code: int, text: str) -> Refused:
+    """Translate why the server closed a channel or a connection."""
+    advice = ADVICE.get(code)
+    if code == 406 and "delivery acknowledgement on channel" in text and "timed out" in text:
+        advice = "a task ran longer than the server's consumer_timeout: raise it, or set a time limit"
+    return Refused(f"{advice} ({text})" if advice else f"it answered {code}: {text}", code)

@@ -1,0 +1,193 @@
+"""What this process holds: deliveries by their tokens, and which of them the server sends again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+from greenq.message import Message
+from pools import native
+
+__all__ = ["Held", "Ledger", "key_of"]
+
+REMEMBERED = 100_000
+"""Ends of deliveries that are remembered in case the server sends them again."""
+
+Key = tuple[str, str, Any]
+Token = tuple[int, int]
+
+
+def key_of(message: Message) -> Key | None:
+    """What a redelivery is recognised by; a retry has the same id but another number."""
+    id = message.headers.get("id")
+    if not isinstance(id, str) or not id:
+        return None
+    retries = message.headers.get("retries")
+    return message.queue, id, retries if isinstance(retries, int) else 0
+
+
+class Held:
+    """One delivery that has no end yet.
+
+    Attributes:
+        session, tag: what the server calls it now; they change when a lost connection's deliveries return.
+    """
+
+    __slots__ = ("key", "queue", "session", "tag", "token")
+
+    def __init__(self, session: int, tag: int, queue: str, key: Key | None) -> None:
+        self.token = (session, tag)
+        self.session = session
+        self.tag = tag
+        self.queue = queue
+        self.key = key
+
+
+class Ledger:
+    """Deliveries by token; and by tag, in the server's order, those of the session of now."""
+
+    def __init__(self) -> None:
+        self.lock = native.Lock()
+        self._held: dict[Token, Held] = {}
+        self._tags: dict[int, Held | None] = {}
+        self._session = 0
+        self._orphans: dict[Key, Held] = {}
+        self._finished: OrderedDict[Key, None] = OrderedDict()
+        self._returned: OrderedDict[Key, int] = OrderedDict()
+
+    # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, session: int) -> None:
+        """A new session has begun: what was held in the last one waits for its return."""
+        with self.lock:
+            if session == self._session:
+                return
+            self._session = session
+            self._tags.clear()
+            for held in self._held.values():
+                if held.key is not None:
+                    self._orphans[held.key] = held
+
+    def arrived(self, session: int, tag: int) -> None:
+        """Something came that nobody has looked at yet."""
+        with self.lock:
+            if session == self._session:
+                self._tags[tag] = None
+
+    # ── deliveries ───────────────────────────────────────────────────────────────────────────────────────
+
+    def hold(self, session: int, tag: int, queue: str, key: Key | None) -> Token:
+        """Hand one out."""
+        held = Held(session, tag, queue, key)
+        with self.lock:
+            self._held[held.token] = held
+            if session == self._session:
+                self._tags[tag] = held
+            elif key is not None:
+                self._orphans[key] = held
+        return held.token
+
+    def known(self, session: int, tag: int, key: Key | None) -> str | None:
+        """Whether a redelivery is one of ours: ``"runs"`` (it goes on), ``"ended"``, or None."""
+        if key is None:
+            return None
+        with self.lock:
+            if key in self._finished:
+                return "ended"
+            held = self._orphans.pop(key, None)
+            if held is None or session != self._session:
+                return None
+            held.session, held.tag = session, tag
+            self._tags[tag] = held
+            return "runs"
+
+    def take(self, tokens: Iterable[Any]) -> list[Held | None]:
+        """Those that are ours, each once; nobody else can end them meanwhile."""
+        found: list[Held | None] = []
+        with self.lock:
+            for token in tokens:
+                try:
+                    found.append(self._held.pop(token, None))
+                except TypeError:
+                    found.append(None)
+        return found
+
+    def keep(self, helds: Iterable[Held | None]) -> None:
+        """Undo `take`."""
+        with self.lock:
+            for held in helds:
+                if held is not None:
+                    self._held[held.token] = held
+
+    def valid(self, held: Held) -> bool:
+        """Whether the server still knows it as ours."""
+        return held.session == self._session and held.tag in self._tags
+
+    def ends(self, tags: set[int]) -> list[tuple[int, bool]]:
+        """What to acknowledge so that `tags` are: each tag, and whether all before it are meant too.
+
+        The lock is held.
+        """
+        contiguous = 0
+        for tag in self._tags:
+            if tag not in tags:
+                break
+            contiguous = tag
+        ends = [(contiguous, True)] if contiguous else []
+        ends += [(tag, False) for tag in sorted(tags) if tag > contiguous]
+        self.forget(tags)
+        return ends
+
+    def forget(self, tags: Iterable[int]) -> None:
+        """They are no longer outstanding; the lock is held."""
+        for tag in tags:
+            self._tags.pop(tag, None)
+
+    def lose(self, held: Held, ended: bool) -> None:
+        """Its lease was lost; `ended` if its task has come to an end all the same."""
+        if held.key is None:
+            return
+        with self.lock:
+            self._orphans.pop(held.key, None)
+            if ended:
+                _remember(self._finished, held.key, None)
+
+    # ── giving back ──────────────────────────────────────────────────────────────────────────────────────
+
+    def gave_back(self, key: Key | None) -> None:
+        """We gave it back ourselves, which counts as no attempt; the lock is held."""
+        if key is not None:
+            _remember(self._returned, key, self._returned.get(key, 0) + 1)
+
+    def given_back(self, key: Key | None) -> int:
+        """How often we did."""
+        return self._returned.get(key, 0) if key is not None else 0
+
+    def all(self) -> tuple[list[Held], list[int]]:
+        """Forget everything: what was handed out, and every outstanding tag."""
+        with self.lock:
+            held = [one for one in self._held.values() if self.valid(one)]
+            tags = list(self._tags)
+            self._held.clear()
+            self._tags.clear()
+            self._orphans.clear()
+            for one in held:
+                self.gave_back(one.key)
+        return held, tags
+
+    def counts(self) -> dict[str, int]:
+        """How many are held, by queue."""
+        counts: dict[str, int] = {}
+        with self.lock:
+            for held in self._held.values():
+                if self.valid(held):
+                    counts[held.queue] = counts.get(held.queue, 0) + 1
+        return counts
+
+
+def _remember(memory: OrderedDict[Key, Any], key: Key, value: Any) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)

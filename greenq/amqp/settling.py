@@ -1,0 +1,171 @@
+"""End deliveries: what goes elsewhere is confirmed there first, then all is settled in one write."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from greenq.amqp import methods
+from greenq.amqp.envelope import ATTEMPTS, DEAD
+from greenq.amqp.failures import Failure
+from greenq.amqp.held import Held, Ledger
+from greenq.amqp.line import Line
+from greenq.amqp.publishing import Publisher
+from greenq.amqp.topology import Topology, dead_name
+from greenq.errors import BrokerError
+from greenq.message import Delivery, Message, Settlement, Verdict
+
+__all__ = ["Settler"]
+
+
+class Settler:
+    """Settles over the connection that the deliveries came by."""
+
+    def __init__(self, line: Line, ledger: Ledger, publisher: Publisher, topology: Topology) -> None:
+        self._line = line
+        self._ledger = ledger
+        self._publisher = publisher
+        self._topology = topology
+
+    def settle(self, settlements: Sequence[Settlement], deadline: float) -> list[bool]:
+        """See `Broker.settle`.
+
+        Raises:
+            BrokerError: what was to be put elsewhere could not be; nothing was settled.
+            Failure: the connection was lost before anything was done.
+        """
+        for one in settlements:
+            if one.verdict is Verdict.RETRY_AT and one.due is None:
+                raise BrokerError("RETRY_AT needs a time: set Settlement.due")
+        helds = self._ledger.take(one.delivery.token for one in settlements)
+        pairs: list[tuple[Held, Settlement]] = []
+        done = [False] * len(settlements)
+        for i, (held, one) in enumerate(zip(helds, settlements, strict=True)):
+            if held is None:
+                continue
+            if self._ledger.valid(held) and self._line.alive is not None:
+                pairs.append((held, one))
+                done[i] = True
+            else:
+                self._ledger.lose(held, one.verdict is Verdict.ACK)
+        if not pairs:
+            return done
+        try:
+            self._move([one for _, one in pairs], deadline)
+        except BaseException:
+            self._ledger.keep(held for held, _ in pairs)
+            raise
+        if not self._end(pairs, deadline):
+            for held, one in pairs:
+                self._ledger.lose(held, one.verdict is not Verdict.REQUEUE)
+            return [False] * len(settlements)
+        return done
+
+    # ── putting elsewhere ────────────────────────────────────────────────────────────────────────────────
+
+    def _move(self, settlements: Sequence[Settlement], deadline: float) -> None:
+        """Publish what is to wait or to be kept as dead, confirmed."""
+        moves = [s for s in settlements if s.verdict in (Verdict.RETRY_AT, Verdict.DEAD)]
+        if not moves:
+            return
+        messages: list[Message] = []
+        extras: list[Mapping[str, Any]] = []
+        session = self._publisher.line.session(deadline)
+        for one in moves:
+            message, extra = dead_letter(one) if one.verdict is Verdict.DEAD else later(one)
+            if one.verdict is Verdict.DEAD:
+                self._topology.ensure_dead(session, one.delivery.queue, deadline)
+            messages.append(message)
+            extras.append(extra)
+        for error in self._publisher.publish(messages, deadline, extras):
+            if error is not None:
+                raise BrokerError(f"a message could not be put aside, it stays where it is: {error}") from error
+
+    def move_back(self, charged: Sequence[tuple[Delivery, int]], deadline: float) -> None:
+        """Put redelivered messages of classic queues back with their count, which the server does not keep."""
+        messages, extras = [], []
+        for delivery, attempts in charged:
+            assert delivery.message is not None
+            messages.append(delivery.message)
+            extras.append({ATTEMPTS: attempts})
+        errors = self._publisher.publish(messages, deadline, extras)
+        done = [d for (d, _), error in zip(charged, errors, strict=True) if error is None]
+        failed = [d for (d, _), error in zip(charged, errors, strict=True) if error is not None]
+        self.settle([Settlement(delivery, Verdict.ACK) for delivery in done], deadline)
+        self.settle([Settlement(delivery, Verdict.REQUEUE) for delivery in failed], deadline)
+
+    # ── telling the server ───────────────────────────────────────────────────────────────────────────────
+
+    def _end(self, pairs: Sequence[tuple[Held, Settlement]], deadline: float) -> bool:
+        """Acknowledge and give back in one write; True once the server has done it."""
+        session = self._line.alive
+        if session is None:
+            return False
+        ledger = self._ledger
+        with ledger.lock:
+            if any(held.session != session.number for held, _ in pairs):
+                return False
+            back = [held for held, one in pairs if one.verdict is Verdict.REQUEUE]
+            acks = {held.tag for held, one in pairs if one.verdict is not Verdict.REQUEUE}
+            # Given back first and forgotten: an acknowledgement of all up to a tag must not meet them.
+            frames = [methods.nack(1, held.tag) for held in back]
+            ledger.forget([held.tag for held in back])
+            for held in back:
+                ledger.gave_back(held.key)
+            frames += [methods.ack(1, tag, multiple) for tag, multiple in ledger.ends(acks)]
+        try:
+            # The answer to the last frame comes after all before it were done.
+            session.call(b"".join(frames) + methods.qos(1, 1), 1, deadline)
+        except Failure:
+            return False
+        return True
+
+    def give_back(self, tags: Sequence[int], deadline: float) -> None:
+        """Give back what is outstanding in the session of now."""
+        session = self._line.alive
+        if session is None or not tags:
+            return
+        frames = [methods.nack(1, tag) for tag in tags]
+        session.call(b"".join(frames) + methods.qos(1, 1), 1, deadline)
+
+
+def later(settlement: Settlement) -> tuple[Message, Mapping[str, Any]]:
+    """The message that comes again at the settlement's time."""
+    delivery = settlement.delivery
+    message = delivery.message
+    if message is None:
+        raise BrokerError("a message that cannot be read cannot be put back for later: dead-letter it")
+    again = Message(
+        delivery.queue, message.headers, message.body, message.content_type, message.content_encoding,
+        message.properties, message.priority, settlement.due,
+    )  # fmt: skip
+    return again, {ATTEMPTS: delivery.attempts} if delivery.attempts else {}
+
+
+def dead_letter(settlement: Settlement) -> tuple[Message, Mapping[str, Any]]:
+    """The message as it is kept in the queue of dead letters."""
+    delivery = settlement.delivery
+    about: dict[str, Any] = {
+        "key": f"{uuid.uuid4()}",
+        "queue": delivery.queue,
+        "reason": _plain(settlement.reason or ""),
+        "died": time.time(),
+        "trace": None if settlement.trace is None else _plain(settlement.trace),
+    }
+    message = delivery.message
+    name = dead_name(delivery.queue)
+    if message is None:
+        about["problem"] = True
+        kept = Message(name, {}, delivery.raw, "application/octet-stream", "binary")
+    else:
+        kept = Message(
+            name, message.headers, message.body, message.content_type, message.content_encoding,
+            message.properties, message.priority,
+        )  # fmt: skip
+    return kept, {DEAD: about}
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

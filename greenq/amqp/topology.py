@@ -1,0 +1,177 @@
+"""Queues and exchanges as Celery declares them, and the delay queues that are greenq's own."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from struct import unpack_from
+
+from greenq.amqp import methods
+from greenq.amqp.address import Address
+from greenq.amqp.failures import Failure, Refused
+from greenq.amqp.line import Session
+
+__all__ = ["LEVELS", "Topology", "count_of", "dead_name", "delay_name", "delay_route", "ticks"]
+
+TICK = 0.25
+"""Seconds of the shortest delay queue; each further one waits twice as long."""
+LEVELS = 30
+"""Delay queues of one queue at most: together eight years."""
+MISSING = 404
+DIFFERENT = 406
+FORBIDDEN = 403
+
+
+def dead_name(queue: str) -> str:
+    """Where a queue's dead letters are."""
+    return _fitting(f"{queue}.dead", "dead", queue)
+
+
+def delay_name(queue: str, level: int) -> str:
+    """Where messages for a queue wait 2 to the power of `level` ticks."""
+    return _fitting(f"greenq.delay.{queue}.{level}", f"greenq.delay.{level}", queue)
+
+
+def _fitting(name: str, what: str, queue: str) -> str:
+    return name if len(name.encode("utf-8", "replace")) <= 255 else f"{what}.{_digest(queue)}"
+
+
+def _digest(queue: str) -> str:
+    return hashlib.sha256(queue.encode("utf-8", "replace")).hexdigest()[:20]
+
+
+def ticks(due: float) -> int:
+    """How many ticks a message has to wait, rounded up so that it is never early; 0 if it is due."""
+    left = due - time.time()
+    return 0 if left <= 0 else int(left / TICK) + 1
+
+
+def delay_route(queue: str, count: int) -> tuple[str, str]:
+    """The exchange and the routing key of a message that waits `count` ticks."""
+    bits = format(count, f"0{LEVELS}b")
+    return f"greenq.delay.{count.bit_length() - 1}", f"{'.'.join(bits)}.{_digest(queue)}"
+
+
+def count_of(payload: bytes) -> int:
+    """How many messages were ready, as the answer to a queue's declaration says."""
+    at = 5 + payload[4]
+    (count,) = unpack_from(">I", payload, at)
+    return int(count)
+
+
+class Topology:
+    """Declares what is needed, once in each session."""
+
+    def __init__(self, address: Address) -> None:
+        self._arguments: dict[str, object] = {}
+        if address.queue_type == "quorum":
+            self._arguments["x-queue-type"] = "quorum"
+        if address.max_priority is not None:
+            self._arguments["x-max-priority"] = address.max_priority
+
+    def ensure(self, session: Session, queues: Iterable[str], deadline: float) -> dict[str, Failure]:
+        """Make queues that are not there, as Celery would; one that is there is taken as it is.
+
+        Returns:
+            Those that cannot be had, and why.
+        """
+        wanted = [queue for queue in dict.fromkeys(queues) if queue not in session.declared]
+        if not wanted:
+            return {}
+        looks = [methods.declare_queue(1, queue, passive=True) for queue in wanted]
+        problems: dict[str, Failure] = {}
+        for queue, found in zip(wanted, session.aside(looks, deadline), strict=True):
+            problem: Failure | None = found if isinstance(found, Refused) else None
+            if isinstance(found, Refused) and found.code == MISSING:
+                problem = self._make(session, queue, deadline)
+            if problem is None:
+                session.declared.add(queue)
+            else:
+                problems[queue] = problem
+        return problems
+
+    def _make(self, session: Session, queue: str, deadline: float) -> Failure | None:
+        declare = methods.declare_queue(1, queue, arguments=self._arguments)
+        try:
+            session.together([declare], deadline)
+        except Refused as refused:
+            # Somebody else made it in the meantime, otherwise than we would: it is taken as it is.
+            if refused.code != DIFFERENT:
+                return refused
+            again = session.aside([methods.declare_queue(1, queue, passive=True)], deadline)[0]
+            return again if isinstance(again, Refused) else None
+        exchange = [
+            methods.declare_exchange(1, queue, "direct"),
+            methods.bind_queue(1, queue, queue, queue),
+        ]
+        try:
+            session.together(exchange, deadline)
+        except Refused:
+            # greenq sends through the default exchange, as Celery does: it works without one of its own,
+            # and a name may belong to an exchange of another type, or be forbidden.
+            return None
+        return None
+
+    def ensure_dead(self, session: Session, queue: str, deadline: float) -> None:
+        """Make the queue of dead letters; it has no priorities.
+
+        Raises:
+            Refused: the server does not let us.
+        """
+        name = dead_name(queue)
+        if name in session.declared:
+            return
+        arguments = {key: value for key, value in self._arguments.items() if key == "x-queue-type"}
+        try:
+            session.together([methods.declare_queue(1, name, arguments=arguments)], deadline)
+        except Refused as refused:
+            if refused.code != DIFFERENT:
+                raise
+        session.declared.add(name)
+
+    def ensure_delay(self, session: Session, queue: str, count: int, deadline: float) -> None:
+        """Make the exchanges and queues that a message for `queue` passes which waits `count` ticks.
+
+        Each bit of the count is one queue; what expires in one goes to the exchange of the next lower bit.
+
+        Raises:
+            Refused: the server does not let us.
+        """
+        frames = []
+        known = session.delays
+        highest = count.bit_length() - 1
+        new: list[object] = []
+        for level in range(-1, highest + 1):
+            if level not in known:
+                new.append(level)
+                frames.append(methods.declare_exchange(1, _exchange(level), "topic"))
+                if level >= 0:
+                    key = ".".join(["*"] * (LEVELS - 1 - level) + ["0", "#"])
+                    frames.append(methods.bind_exchange(1, _exchange(level - 1), _exchange(level), key))
+        if queue not in known:
+            new.append(queue)
+            frames.append(methods.bind_queue(1, queue, _exchange(-1), f"#.{_digest(queue)}"))
+        for level in range(highest + 1):
+            if count >> level & 1 and (queue, level) not in known:
+                new.append((queue, level))
+                frames += self._delay_queue(queue, level)
+        if frames:
+            session.together(frames, deadline)
+            known.update(new)
+
+    def _delay_queue(self, queue: str, level: int) -> list[bytes]:
+        name = delay_name(queue, level)
+        arguments = {
+            "x-message-ttl": int(TICK * 1000) << level,
+            "x-dead-letter-exchange": _exchange(level - 1),
+        }
+        key = ".".join(["*"] * (LEVELS - 1 - level) + ["1"] + ["*"] * level + [_digest(queue)])
+        return [
+            methods.declare_queue(1, name, arguments=arguments),
+            methods.bind_queue(1, name, _exchange(level), key),
+        ]
+
+
+def _exchange(level: int) -> str:
+    return "greenq.delay.out" if level < 0 else f"greenq.delay.{level}"

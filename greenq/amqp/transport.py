@@ -1,0 +1,160 @@
+"""The socket under a connection: never green and never blocking, with TLS or without."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+from greenq.amqp.address import Tls
+from greenq.errors import ConfigError
+from pools import native
+
+__all__ = ["Transport", "dial", "reason"]
+
+CHUNK = 262_144
+
+
+class Transport:
+    """A connected socket. `encrypt` and `send` are called under one lock, `recv` by one thread.
+
+    Parameters:
+        tls: None for none; the handshake is done here, before the socket stops blocking.
+    """
+
+    def __init__(self, connected: Any, tls: Tls | None, host: str) -> None:
+        self._socket = connected
+        self._lock = native.Lock()
+        self._tls: ssl.SSLObject | None = None
+        if tls is not None:
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            context = _context(tls)
+            self._tls = context.wrap_bio(
+                self._incoming, self._outgoing, server_hostname=host if context.check_hostname else None
+            )
+            self._shake_hands(self._tls)
+
+    def _shake_hands(self, tls: ssl.SSLObject) -> None:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._socket.sendall(self._outgoing.read())
+                data = self._socket.recv(CHUNK)
+                if not data:
+                    raise OSError("it ended the connection during the TLS handshake") from None
+                self._incoming.write(data)
+        self._socket.sendall(self._outgoing.read())
+
+    def exchange(self, data: bytes) -> None:
+        """Send while the socket still blocks."""
+        self._socket.sendall(self.encrypt(data))
+
+    def go_on(self) -> None:
+        """Block no more."""
+        self._socket.setblocking(False)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """What goes over the wire for it."""
+        if self._tls is None:
+            return data
+        with self._lock:
+            view = memoryview(data)
+            while view:
+                view = view[self._tls.write(view) :]
+            return self._outgoing.read()
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send what the socket takes now; how many bytes that was."""
+        try:
+            return int(self._socket.send(data))
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            # The reader sees the end too, and says why.
+            return len(data)
+
+    def recv(self, size: int) -> bytes | None:
+        """What has come; None if nothing has, empty at the end."""
+        try:
+            data: bytes = self._socket.recv(size)
+        except (BlockingIOError, InterruptedError):
+            return None
+        if self._tls is None:
+            return data
+        with self._lock:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+            parts = []
+            try:
+                while part := self._tls.read(CHUNK):
+                    parts.append(part)
+            except ssl.SSLWantReadError:
+                return b"".join(parts) or None
+            except ssl.SSLError:
+                return b"".join(parts)
+            return b"".join(parts)
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return int(self._socket.fileno())
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        try:
+            self._socket.close()
+        except OSError:
+            return
+
+
+def dial(host: str, port: int, timeout: float) -> Any:
+    """Connect a socket that blocks for `timeout` seconds at most.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    make = native.original("socket", "socket")
+    problem: OSError | None = None
+    places = native.original("socket", "getaddrinfo")(host, port, 0, socket.SOCK_STREAM)
+    for family, kind, protocol, _, place in places:
+        made = make(family, kind, protocol)
+        try:
+            made.settimeout(timeout)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            made.connect(place)
+            return made
+        except OSError as error:
+            made.close()
+            problem = error
+    raise problem or OSError("the name has no address")
+
+
+def reason(error: BaseException) -> str:
+    """Say in a few words what is wrong with a connection."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}): give ssl_ca_certs"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error})"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
+        if tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        raise ConfigError(
+            f"TLS: a certificate or key cannot be read ({error}): check the ssl_ options of the address"
+        ) from error
+    context.check_hostname = tls.hostname and tls.verify == "required"
+    context.verify_mode = {
+        "required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE,
+    }[tls.verify]  # fmt: skip
+    return context

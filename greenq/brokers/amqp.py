@@ -1,0 +1,250 @@
+"""The RabbitMQ broker: Celery's queues, taken from in exact numbers, with delays and dead letters beside."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from struct import unpack_from
+
+from greenq.amqp import methods
+from greenq.amqp.address import Address, parse
+from greenq.amqp.deadletters import DeadLetters
+from greenq.amqp.failures import Failure, Refused, Unreachable
+from greenq.amqp.held import Ledger
+from greenq.amqp.inbox import Inbox
+from greenq.amqp.publishing import Publisher
+from greenq.amqp.receiving import Receiver
+from greenq.amqp.settling import Settler
+from greenq.amqp.topology import LEVELS, Topology, count_of, dead_name, delay_name
+from greenq.brokers.base import Broker, Guarantees
+from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
+from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+
+__all__ = ["AmqpBroker"]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except Unreachable as error:
+        raise BrokerUnreachable(str(error)) from error
+    except Failure as error:
+        raise BrokerError(str(error)) from error
+
+
+class AmqpBroker(Broker):
+    """Keeps messages in RabbitMQ, where and how Celery does.
+
+    Parameters:
+        url: see `greenq.amqp.address.parse`.
+        timeout: seconds that a call may take which is given no timeout of its own.
+
+    Raises:
+        ConfigError: the address has a mistake.
+    """
+
+    guarantees = Guarantees(
+        survives_process=True,
+        shared=True,
+        exact_fetch=True,
+        priorities=1,
+        limits=(
+            "A lease is the connection: what a process held returns as soon as the server misses it.",
+            "Priorities exist in queues made with x-max-priority (max_priority in the address) only.",
+            "A task that runs longer than the server's consumer_timeout is delivered again.",
+            "Attempts count every redelivery; in classic queues a redelivered message goes to the end.",
+            "The server does not list its queues: those of the configuration and of this process are shown.",
+            "What other processes hold is not seen: leased counts this process's deliveries.",
+        ),
+        timed_leases=False,
+        returns_in_front=False,
+        lists_queues=False,
+    )
+
+    def __init__(self, url: str, timeout: float = 30.0) -> None:
+        self.address: Address = parse(url)
+        most = self.address.max_priority
+        self.guarantees = replace(
+            type(self).guarantees,
+            priorities=1 if most is None else min(most, 9) + 1,
+            returns_in_front=self.address.queue_type == "quorum",
+            longest_hold=self.address.consumer_timeout or None,
+        )
+        self._timeout = timeout
+        self._topology = Topology(self.address)
+        self._ledger = Ledger()
+        self._publisher = Publisher(self.address, self._topology)
+        self._inbox = Inbox(self.address, self._topology, self._ledger, timeout)
+        self._settler = Settler(self._inbox.line, self._ledger, self._publisher, self._topology)
+        self._receiver = Receiver(self._inbox, self._ledger, self._settler, timeout)
+        self._dead = DeadLetters(self._inbox.line, self._publisher, self._topology, timeout)
+        self._known: dict[str, None] = {}
+        self._process: str | None = None
+        self._pid = os.getpid()
+        self._closed = False
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self, messages: Sequence[Message], timeout: float) -> list[GreenqError | None]:
+        self._open()
+        if not messages:
+            return []
+        try:
+            errors = self._publisher.publish(messages, time.monotonic() + timeout)
+        except Unreachable as error:
+            raise BrokerUnreachable(str(error)) from error
+        except Failure as error:
+            failed = PublishError(f"{error}; nothing was sent")
+            return [failed for _ in messages]
+        for message in messages:
+            self._known[message.queue] = None
+        return errors
+
+    # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def lease(self, process: str, seconds: float) -> None:
+        """Name this process; its lease is its connection, however long that lasts."""
+        self._open()
+        with _translated():
+            self._inbox.line.session(time.monotonic() + self._timeout)
+        self._process, self._pid = process, os.getpid()
+
+    def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
+        self._leased()
+        wanted = tuple(dict.fromkeys(queues))
+        if n < 1 or not wanted:
+            return []
+        self._known.update(dict.fromkeys(wanted))
+        with _translated():
+            return self._receiver.fetch(wanted, n, time.monotonic() + max(0.0, timeout))
+
+    def wake(self) -> None:
+        self._inbox.wake()
+        tags = [found.tag for found in self._inbox.rest()]
+        if tags:
+            with self._ledger.lock:
+                self._ledger.forget(tags)
+            with _translated():
+                self._settler.give_back(tags, time.monotonic() + self._timeout)
+
+    def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
+        self._open()
+        if not settlements:
+            return []
+        with _translated():
+            return self._settler.settle(settlements, time.monotonic() + timeout)
+
+    def renew(self) -> None:
+        """Nothing to do: the connection's own thread answers heartbeats, off every hub."""
+        self._leased()
+
+    def reap(self) -> int:
+        """Nothing to do: the server returns what lost connections held."""
+        self._open()
+        return 0
+
+    def release(self, process: str) -> int:
+        """Give back what this process holds; of others the server knows itself that they are dead."""
+        self._open()
+        if process != self._process:
+            return 0
+        with _translated():
+            self._inbox.rest()
+            held, tags = self._ledger.all()
+            self._settler.give_back(tags, time.monotonic() + self._timeout)
+        return len(held)
+
+    # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
+
+    def declare(self, queues: Sequence[str]) -> None:
+        self._open()
+        deadline = time.monotonic() + self._timeout
+        with _translated():
+            session = self._inbox.line.session(deadline)
+            for queue, problem in self._topology.ensure(session, queues, deadline).items():
+                raise BrokerError(f"the queue {queue!r:.80} cannot be used: {problem}")
+        self.expect(queues)
+
+    def expect(self, queues: Sequence[str]) -> None:
+        self._known.update(dict.fromkeys(queues))
+
+    def depth(self) -> dict[str, Depth]:
+        self._open()
+        queues = list(self._known)
+        names = [name for queue in queues for name in (queue, dead_name(queue), *_delays(queue))]
+        with _translated():
+            counts = iter(self._count(names))
+            leased, surplus = self._ledger.counts(), self._inbox.surplus()
+            found: dict[str, Depth] = {}
+            for queue in queues:
+                ready, dead = next(counts), next(counts)
+                delayed = [next(counts) or 0 for _ in range(LEVELS)]
+                if ready is not None:
+                    found[queue] = Depth(
+                        ready + surplus.get(queue, 0), sum(delayed), leased.get(queue, 0), dead or 0
+                    )
+        return found
+
+    def _count(self, names: Sequence[str]) -> list[int | None]:
+        """How many messages are ready in each queue; None where there is none."""
+        deadline = time.monotonic() + self._timeout
+        session = self._inbox.line.session(deadline)
+        frames = [methods.declare_queue(1, name, passive=True) for name in names]
+        return [
+            None if isinstance(answer, Refused) else count_of(answer[1])
+            for answer in session.aside(frames, deadline)
+        ]
+
+    def purge(self, queue: str) -> int:
+        self._open()
+        deadline = time.monotonic() + self._timeout
+        with _translated():
+            session = self._inbox.line.session(deadline)
+            frames = [methods.purge_queue(1, name) for name in (queue, *_delays(queue))]
+            return sum(
+                unpack_from(">I", answer[1], 4)[0]
+                for answer in session.aside(frames, deadline)
+                if not isinstance(answer, Refused)
+            )
+
+    def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
+        self._open()
+        with _translated():
+            return self._dead.list([queue] if queue is not None else list(self._known), limit)
+
+    def replay(self, key: str) -> bool:
+        self._open()
+        with _translated():
+            return self._dead.replay(key)
+
+    def bury(self, queue: str | None = None) -> int:
+        self._open()
+        with _translated():
+            return self._dead.bury([queue] if queue is not None else list(self._known))
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> None:
+        """End the connections; the server then returns what was held."""
+        if self._closed:
+            return
+        self._closed = True
+        self._publisher.line.close()
+        self._inbox.line.close()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise BrokerError("this broker is closed: make another one")
+
+    def _leased(self) -> None:
+        self._open()
+        if self._process is None or self._pid != os.getpid():
+            raise BrokerError("this process has no lease: call lease() before fetch() and renew()")
+
+
+def _delays(queue: str) -> list[str]:
+    return [delay_name(queue, level) for level in range(LEVELS)]
