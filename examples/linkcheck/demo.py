@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -11,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples.linkcheck import fetch, pages
-from examples.linkcheck.check import Check
+from examples.linkcheck.check import CannotCheck, Check
 from examples.linkcheck.ledger import DeadLink
 from examples.linkcheck.openfiles import allow
 from examples.linkcheck.progress import Progress
 from examples.linkcheck.report import Report
 from examples.linkcheck.server import LocalServer
+from examples.linkcheck.workerprocess import WorkerDied
+from greenq.errors import GreenqError
 
 __all__ = ["PLANTED", "build_site", "find_pages", "main"]
 
@@ -62,12 +65,24 @@ def build_site(site: Path, manual: Path, other: Path | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; 0 if everything that was planted was found.
+    """Run the demo; 0 if everything that was planted was found, 1 if not, 2 or 130 if it could not end.
 
     Parameters:
         arguments: instead of the command line's.
     """
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(options)
+    except (CannotCheck, GreenqError, WorkerDied, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ndemo: stopped", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
     other = options.pages or find_pages()
     beside = f"and {other}" if other else "alone, as no other manual is installed here"
     print(f"Serving greenq's own manual {beside}, each answer {options.latency * 1000:.0f} ms late.")

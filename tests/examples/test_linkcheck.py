@@ -164,12 +164,13 @@ def test_a_start_that_is_dead_is_itself_reported() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_check_leaves_no_worker_behind(number: signal.Signals) -> None:
+def test_an_interrupted_check_leaves_no_worker_behind(number: signal.Signals, tmp_path: Path) -> None:
     with odd_server() as odd:
         before = processes()
         check = subprocess.Popen(
             [sys.executable, "-m", "examples.linkcheck", f"{odd.url}/slow/", "-c", "10"],
-            cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, env=environment() | {"TMPDIR": str(tmp_path)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         wait_until(lambda: odd.seen["GET /slow/"] == 1)
         check.send_signal(number)
@@ -179,6 +180,7 @@ def test_an_interrupted_check_leaves_no_worker_behind(number: signal.Signals) ->
         if number != signal.SIGKILL:
             assert check.returncode == 130
             assert complaint.strip() == "linkcheck: stopped"
+            assert left_behind(tmp_path) == []
         wait_until(lambda: processes() <= before)
 
 
