@@ -377,6 +377,6 @@ def test_the_pool_works_in_a_patched_process(patch: str) -> None:
 def test_a_pool_that_was_never_closed_ends_quietly_with_the_process() -> None:
     code = "import pools; pool = pools.create('asyncio', 5); [pool.spawn(pool.sleep, 60) for _ in range(5)]"
     ended = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
