@@ -28,6 +28,12 @@ class Guarantees:
         priorities: how many distinct priorities there are.
         limits: what it does not do, one sentence each.
         urgent: the priority that runs first: 9, or 0 as Celery has it on Redis.
+        timed_leases: a lease ends by time and anybody may reap it; else it ends with the process's
+            connection, and the server returns by itself what was held.
+        returns_in_front: what a dead process held comes back before what was sent later.
+        lists_queues: `depth` and `dead` know every queue; else those that this process used, declared or
+            was told of by `expect`.
+        longest_hold: seconds after which the server takes a delivery back that has no end yet; None never.
         ordered: messages of one queue and priority come in the order in which they were sent.
         leases: what a process held returns to the front of its queue when its lease runs out, attempts
             counted. False: the limits say what becomes of it, and what a living process gives back goes where
@@ -40,6 +46,10 @@ class Guarantees:
     priorities: int
     limits: tuple[str, ...] = ()
     urgent: int = 9
+    timed_leases: bool = True
+    returns_in_front: bool = True
+    lists_queues: bool = True
+    longest_hold: float | None = None
     ordered: bool = True
     leases: bool = True
 
@@ -120,6 +130,10 @@ class Broker(ABC):
     @abstractmethod
     def declare(self, queues: Sequence[str]) -> None:
         """Make the queues known, so that `depth` lists them while they are empty."""
+
+    def expect(self, queues: Sequence[str]) -> None:
+        """Hear of queues that the configuration names; nothing is sent. For brokers that can't list theirs."""
+        return
 
     @abstractmethod
     def depth(self) -> dict[str, Depth]:

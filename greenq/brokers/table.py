@@ -19,6 +19,7 @@ BUILTIN: dict[str, tuple[str, str]] = {
         ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
         ("greenq.brokers.redis", "RedisBroker"),
     ),
+    **dict.fromkeys(("amqp", "amqps", "pyamqp", "pyamqps"), ("greenq.brokers.amqp", "AmqpBroker")),
     **dict.fromkeys(
         ("filesystem", "sqs", "zookeeper", "etcd", "consul", "mongodb", "kafka", "gcpubsub", "pgmq", "qpid"),
         ("greenq.brokers.kombu", "KombuBroker"),

@@ -55,14 +55,15 @@ class Processes(BrokerSuite):
         try:
             for actor in actors:
                 actor.says()
-            self.broker.publish(many(1500), PATIENCE)
+            count = min(1500, self.crowd)
+            self.broker.publish(many(count), PATIENCE)
             for actor in actors:
                 actor.go()
             found = [id for actor in actors for id in actor.says()]
         finally:
             for actor in actors:
                 actor.close()
-        assert sorted(map(int, found)) == list(range(1500))
+        assert sorted(map(int, found)) == list(range(count))
 
     def test_processes_that_start_at_once_all_find_the_place(self) -> None:
         self.here = self.address()
@@ -72,9 +73,14 @@ class Processes(BrokerSuite):
         finally:
             for actor in actors:
                 actor.close()
-        assert self.open().depth()["q"] == Depth(ready=80)
+        broker = self.open()
+        if not broker.guarantees.lists_queues:
+            broker.expect(["q"])
+        assert broker.depth()["q"] == Depth(ready=80)
 
     def test_what_a_killed_process_held_comes_back(self) -> None:
+        if not self.broker.guarantees.leases:
+            return
         self.broker.publish(many(10), PATIENCE)
         with self.actor("hold", "q", 10, "victim", 1.0) as actor:
             assert len(actor.says()) == 10
@@ -84,6 +90,8 @@ class Processes(BrokerSuite):
         def all_returned() -> bool:
             nonlocal returned
             returned += self.broker.reap()
+            if not self.broker.guarantees.timed_leases:
+                returned = self.broker.depth()["q"].ready
             return returned == 10
 
         until(all_returned, "the return of ten messages")
