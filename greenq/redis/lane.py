@@ -22,18 +22,21 @@ __all__ = ["Client", "Lane"]
 PAUSE_FIRST, PAUSE_MOST = 0.02, 0.5
 """Seconds between attempts to connect again: doubled each time, up to the most."""
 
+ABANDONED_AFTER = 5.0
+"""Seconds after its deadline that a turn is over even if nobody ended it."""
+
 
 class Job:
     """The commands of one caller that waits for its turn."""
 
-    __slots__ = ("count", "data", "deadline", "error", "leads", "replies", "signal")
+    __slots__ = ("count", "data", "deadline", "error", "replies", "signal", "turn")
 
     def __init__(self, data: bytes, count: int, deadline: float) -> None:
         self.data = data
         self.count = count
         self.deadline = deadline
         self.signal = native.Signal()
-        self.leads = False
+        self.turn = 0
         self.replies: list[Any] | None = None
         self.error: Failure | None = None
 
@@ -45,14 +48,17 @@ class Lane:
     makes one round trip for all.
 
     Parameters:
-        opened: told of each connection that was lost, so that nobody is declared dead too early.
+        lost: told of each connection that was lost, so that nobody is declared dead too early.
     """
 
     def __init__(self, address: Address, lost: Callable[[], None]) -> None:
         self._address = address
         self._lost = lost
         self._lock = native.Lock()
-        self._busy = False
+        self._turn = 0
+        """Whose the connection is now; 0 if nobody's."""
+        self._turns = 0
+        self._until = 0.0
         self._queue: deque[Job] = deque()
         self._link: Link | None = None
         self._connected = False
@@ -68,21 +74,29 @@ class Lane:
             Failure: `uncertain` says whether they may have been carried out.
         """
         data = pack(*commands[0]) if len(commands) == 1 else b"".join([pack(*c) for c in commands])
+        job = None
         with self._lock:
             if self.closed:
                 raise Closed("it was closed: make another one")
-            if not self._busy:
-                self._busy = True
-                job = None
-            else:
+            if self._turn and time.monotonic() < self._until:
                 job = Job(data, len(commands), deadline)
                 self._queue.append(job)
-        if job is None:
-            try:
-                return self._exchange(data, len(commands), deadline)
-            finally:
-                self._hand_over()
-        return self._follow(job)
+            else:
+                turn = self._take_turn(deadline)
+        if job is not None:
+            return self._follow(job)
+        try:
+            return self._exchange(data, len(commands), deadline)
+        finally:
+            self._hand_over(turn)
+
+    def _take_turn(self, deadline: float) -> int:
+        """Begin a turn; the lock is held. One that a killed thread never ended is over some time later."""
+        if self._turn:
+            self._drop(self._link)
+        self._turns += 1
+        self._turn, self._until = self._turns, deadline + ABANDONED_AFTER
+        return self._turn
 
     def _follow(self, job: Job) -> list[Any]:
         try:
@@ -92,7 +106,7 @@ class Lane:
             raise
         if not job.signal.is_set:
             self._leave(job)
-        elif job.leads:
+        elif job.turn:
             self._lead(job)
         if job.error is not None:
             raise job.error
@@ -100,52 +114,53 @@ class Lane:
         return job.replies
 
     def _leave(self, job: Job) -> None:
-        """Give up waiting: nothing was sent if the job still stands in the queue."""
+        """Give up waiting: nothing was sent if the job still stands in the queue, or was to lead."""
         with self._lock:
             waiting = job in self._queue
             if waiting:
                 self._queue.remove(job)
-            leads = job.leads
+            turn = job.turn
             if job.replies is None and job.error is None:
-                job.error = Late("it did not answer in time", not waiting and not leads)
-        if leads:
-            self._hand_over()
+                job.error = Late("it did not answer in time", not waiting and not turn)
+        if turn:
+            self._hand_over(turn)
 
     def _lead(self, job: Job) -> None:
         """Make one round trip for everybody who waits."""
         with self._lock:
             batch = [job, *self._queue]
             self._queue.clear()
-        deadline = max(one.deadline for one in batch)
         try:
-            try:
-                replies = self._exchange(
-                    b"".join([one.data for one in batch]), sum(one.count for one in batch), deadline
-                )
-            except Failure as error:
-                for one in batch:
-                    one.error = error
-            except BaseException:
-                for one in batch:
-                    one.error = Failure("the call that carried this one was interrupted", True)
-                raise
-            else:
-                at = 0
-                for one in batch:
-                    one.replies = replies[at : at + one.count]
-                    at += one.count
+            deadline = max(one.deadline for one in batch)
+            self._until = deadline + ABANDONED_AFTER
+            data, count = b"".join([one.data for one in batch]), sum(one.count for one in batch)
+            replies = self._exchange(data, count, deadline)
+            at = 0
+            for one in batch:
+                one.replies = replies[at : at + one.count]
+                at += one.count
+        except Failure as error:
+            for one in batch:
+                one.error = error
+        except BaseException:
+            for one in batch:
+                one.error = Unreachable("the call that carried this one was interrupted", True)
+            raise
         finally:
             for one in batch[1:]:
                 one.signal.set()
-            self._hand_over()
+            self._hand_over(job.turn)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, turn: int) -> None:
+        """End a turn: the next one who waits has it."""
+        following = None
         with self._lock:
-            following = self._queue.popleft() if self._queue else None
-            if following is None:
-                self._busy = False
-            else:
-                following.leads = True
+            if turn != self._turn:
+                return  # it took so long that somebody else took over
+            self._turn = 0
+            if self._queue:
+                following = self._queue.popleft()
+                following.turn = self._take_turn(following.deadline)
         if following is not None:
             following.signal.set()
 
@@ -159,17 +174,17 @@ class Lane:
             link.send(data, deadline)
             replies = [link.read(deadline) for _ in range(count)]
         except BaseException:
-            self._drop()
+            self._drop(link)
             raise
         link.used = time.monotonic()
         if type(replies[0]) is ReplyError and str(replies[0]).startswith("READONLY"):
             # The server became a replica: whoever is the primary now is found by connecting again.
-            self._drop()
+            self._drop(link)
         return replies
 
     def _open(self, deadline: float) -> Link:
         """Connect; again and again until the deadline if there was a connection before."""
-        self._drop()
+        self._drop(self._link)
         pause = PAUSE_FIRST
         while True:
             try:
@@ -185,9 +200,10 @@ class Lane:
         self._connected = True
         return link
 
-    def _drop(self) -> None:
-        link, self._link = self._link, None
+    def _drop(self, link: Link | None) -> None:
         if link is not None:
+            if self._link is link:
+                self._link = None
             link.close()
             self._lost()
 

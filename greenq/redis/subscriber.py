@@ -25,20 +25,38 @@ KEPT = 1000
 """Channels that nobody waits for any more but that may stay: the next wait is often for the same."""
 LOOK_EVERY = 30.0
 """Seconds of silence after which the reader asks whether the server is still there."""
-LARGE = 65536
-"""Bytes that could fill the socket's buffer: they are sent where blocking does no harm."""
+LARGE = 500
+"""Keys whose commands could fill the socket's buffer: they are sent where blocking does no harm."""
+HEAD_MOST, HEADS_MOST = 16384, 4_000_000
+"""Bytes of a stored value, and of all together, that are read on this connection: Redis ends a subscriber
+that is sent too much at once. What is longer is read on another one."""
 
 
 class Question:
     """What a waiter asks as it subscribes, answered on the same connection: so nothing falls in between."""
 
-    __slots__ = ("answer", "error", "keys", "signal")
+    __slots__ = ("answers", "error", "head", "keys", "signal")
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = keys
+        self.head = max(1, min(HEAD_MOST, HEADS_MOST // max(1, len(keys))))
         self.signal = native.Signal()
-        self.answer: list[Any] = []
+        self.answers: list[Any] = []
         self.error: Failure | None = None
+
+    def commands(self) -> list[bytes]:
+        """What is sent for it: one command and so one answer for each key, or a PING if there is none."""
+        return [pack("GETRANGE", key, 0, self.head - 1) for key in self.keys] or [pack("PING")]
+
+    def found(self) -> tuple[dict[str, bytes], list[str]]:
+        """What is stored, and the keys of what is longer than its head."""
+        stored = {
+            key: value
+            for key, value in zip(self.keys, self.answers, strict=False)
+            if type(value) is bytes and value
+        }
+        long = [key for key, value in stored.items() if len(value) >= self.head]
+        return {key: value for key, value in stored.items() if len(value) < self.head}, long
 
 
 class Subscriber:
@@ -47,19 +65,26 @@ class Subscriber:
     Parameters:
         heard: called with keys and what was stored there, in the reader's thread.
         wanted: the keys that somebody waits for; asked when a lost connection was made again.
+        read: reads whole values over another connection.
     """
 
     def __init__(
-        self, address: Address, heard: Callable[[dict[str, bytes]], None], wanted: Callable[[], list[str]]
+        self,
+        address: Address,
+        heard: Callable[[dict[str, bytes]], None],
+        wanted: Callable[[], list[str]],
+        read: Callable[[list[str]], dict[str, bytes]],
     ) -> None:
         self.pid = os.getpid()
         self._address = address
         self._heard = heard
         self._wanted = wanted
+        self._whole = read
         self._lock = native.Lock()
         self._link: Link | None = None
         self._running = False
         self._closed = False
+        self._missed: Question | None = None
         self._subscribed: set[str] = set()
         self._idle: dict[str, None] = {}
         self._asked: deque[Question] = deque()
@@ -74,7 +99,7 @@ class Subscriber:
             Failure: the server cannot be asked.
         """
         question = Question(keys)
-        if len(keys) > LARGE // 100:
+        if len(keys) > LARGE:
             native.run(self._put, question)
         else:
             self._put(question)
@@ -82,7 +107,11 @@ class Subscriber:
             raise Late("it did not answer in time")
         if question.error is not None:
             raise question.error
-        return _found(question)
+        return self._complete(question)
+
+    def _complete(self, question: Question) -> dict[str, bytes]:
+        found, long = question.found()
+        return found | self._whole(long) if long else found
 
     def _put(self, question: Question) -> None:
         with self._lock:
@@ -102,13 +131,20 @@ class Subscriber:
     def _send(self, link: Link, questions: Sequence[Question]) -> None:
         """Subscribe and ask; the lock is held, so that answers come in the order of `_asked`."""
         new = list(dict.fromkeys(k for q in questions for k in q.keys if k not in self._subscribed))
-        self._subscribed.update(new)
-        self._asked.extend(questions)
         data = [pack("SUBSCRIBE", *new)] if new else []
-        data += [pack("MGET", *q.keys) if q.keys else pack("PING") for q in questions]
-        # If it fails the reader hears of it too, and asks again.
-        with contextlib.suppress(Failure):
+        for question in questions:
+            question.answers = []
+            data += question.commands()
+        try:
+            self._subscribed.update(new)
+            self._asked.extend(questions)
             link.send(b"".join(data), time.monotonic() + CONNECT_WITHIN)
+        except Failure:
+            link.interrupt()  # the reader connects and asks again
+        except BaseException:
+            # An interrupt from outside must not leave a question that was not sent among those that were.
+            link.interrupt()
+            raise
 
     def leave(self, keys: Iterable[str]) -> None:
         """Nobody waits for these any more: unsubscribe, but not at once."""
@@ -153,7 +189,7 @@ class Subscriber:
 
     def _resume(self, link: Link) -> None:
         """Ask what waits to be asked, and what was stored while there was no connection."""
-        missed = Question(self._wanted())
+        missed = self._missed = Question(self._wanted())
         with self._lock:
             self._link = link
             self._subscribed.clear()
@@ -199,20 +235,17 @@ class Subscriber:
                 if reply[0] == b"message":
                     self._heard({reply[1].decode(): reply[2]})
                 continue
-            with self._lock:
-                question = self._asked.popleft()
-            self._answer(question, reply)
+            self._answer(reply)
 
-    def _answer(self, question: Question, reply: Any) -> None:
-        if type(reply) is ReplyError:
+    def _answer(self, reply: Any) -> None:
+        question = self._asked[0]
+        question.answers.append(reply)
+        if len(question.answers) < len(question.keys):
+            return
+        with self._lock:
+            self._asked.popleft()
+        if type(reply) is ReplyError and not str(reply).startswith("WRONGTYPE"):
             question.error = refusal(str(reply))
-        elif question.keys:
-            question.answer = reply
-            self._heard(_found(question))
+        elif question is self._missed:
+            self._heard(self._complete(question))
         question.signal.set()
-
-
-def _found(question: Question) -> dict[str, bytes]:
-    return {
-        key: value for key, value in zip(question.keys, question.answer, strict=True) if value is not None
-    }

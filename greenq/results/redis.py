@@ -154,17 +154,21 @@ class RedisStore(ResultStore):
 
     def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         self._open()
-        wanted = list(dict.fromkeys(ids))
-        deadline = time.monotonic() + timeout
-        found: dict[str, Result] = {}
-        for at in range(0, len(wanted), CHUNK):
-            some = wanted[at : at + CHUNK]
-            with _translated():
-                stored = self._client.do("MGET", *map(self._key, some), deadline=deadline, again=True)
-            found.update(
-                (id, self.decode(raw)) for id, raw in zip(some, stored, strict=True) if raw is not None
-            )
+        by_key = {self._key(id): id for id in ids}
+        with _translated():
+            stored = self._read(list(by_key), time.monotonic() + timeout)
+        return {by_key[key]: self.decode(raw) for key, raw in stored.items()}
+
+    def _read(self, keys: list[str], deadline: float) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for at in range(0, len(keys), CHUNK):
+            some = keys[at : at + CHUNK]
+            stored = self._client.do("MGET", *some, deadline=deadline, again=True)
+            found.update((key, raw) for key, raw in zip(some, stored, strict=True) if raw is not None)
         return found
+
+    def _stored(self, keys: list[str]) -> dict[str, bytes]:
+        return self._read(keys, time.monotonic() + self._timeout)
 
     def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         wanted = frozenset(ids)
@@ -193,7 +197,7 @@ class RedisStore(ResultStore):
         with self._lock:
             if self._subscriber is None or self._subscriber.pid != os.getpid():
                 self._waiters = Waiters()
-                self._subscriber = Subscriber(self.address, self._heard, self._waiters.all)
+                self._subscriber = Subscriber(self.address, self._heard, self._waiters.all, self._stored)
             return self._subscriber
 
     def _heard(self, stored: dict[str, bytes]) -> None:

@@ -1,0 +1,78 @@
+"""One connection for many callers: each gets its own answer, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from greenq.redis.address import parse
+from greenq.redis.failures import Failure, Late
+from greenq.redis.lane import Client
+from tests.servers import Proxy, shared_redis
+
+ECHOES = Path(__file__).with_name("echoes.py")
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("world", ["gevent", "eventlet", "threads"])
+def test_each_caller_gets_its_own_answer_though_others_are_interrupted(world: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.greenq.redis.echoes", world, shared_redis().empty()],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    answered, interrupted = map(int, done.stdout.split())
+    assert answered > 1000
+    assert interrupted > 0 or world == "threads"
+
+
+def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
+    proxy = Proxy(shared_redis().port)
+    client = Client(parse(f"redis://127.0.0.1:{proxy.port}"))
+    assert client.do("ECHO", "first", deadline=time.monotonic() + 5) == b"first"
+    proxy.delay = 0.5
+    found: list[object] = []
+    threads = [
+        threading.Thread(
+            target=lambda n=n: found.append(client.do("ECHO", str(n), deadline=time.monotonic() + 20))
+        )
+        for n in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    with pytest.raises(Late) as caught:
+        client.do("ECHO", "impatient", deadline=time.monotonic() + 0.1)
+    assert not caught.value.uncertain
+    for thread in threads:
+        thread.join(20)
+    assert sorted(map(str, found)) == [f"b'{n}'" for n in range(5)]
+    client.close()
+    proxy.close()
+
+
+def test_a_turn_that_nobody_ends_is_over_some_time_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that was ended from outside in the wrong moment must not keep the connection for ever."""
+    monkeypatch.setattr("greenq.redis.lane.ABANDONED_AFTER", 0.1)
+    client = Client(parse(shared_redis().url))
+    lane = client.lane()
+    lane._take_turn(time.monotonic() + 0.1)
+    with pytest.raises(Late):
+        client.do("PING", deadline=time.monotonic() + 0.05)
+    time.sleep(0.3)
+    assert client.do("PING", deadline=time.monotonic() + 5) == b"PONG"
+    client.close()
+
+
+def test_a_closed_client_says_so() -> None:
+    client = Client(parse(shared_redis().url))
+    client.do("PING", deadline=time.monotonic() + 5)
+    client.close()
+    with pytest.raises(Failure, match="closed"):
+        client.do("PING", deadline=time.monotonic() + 5)
