@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --retries 5
 export PYTHONUNBUFFERED := 1
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench clean servers
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -25,7 +25,7 @@ help: ## list the targets
 demo: $(STAMP) $(DEMO_PAGES) docs ## check the links of a real manual with 1,000 green threads
 	@$(BIN)/python -m examples.linkcheck.demo $(MANUAL)
 
-test: lint docs ## lint, types, manual, then every test
+test: servers lint docs ## lint, types, manual, then every test
 	$(BIN)/python -m pytest -q
 
 lint: $(STAMP) ## style and types
@@ -57,6 +57,15 @@ $(STAMP): setup.cfg pyproject.toml
 	@$(PIP) install --upgrade pip 'setuptools>=70.1'
 	@PYTHONWARNINGS=ignore $(PIP) install -e '.[all,test,lint,docs]'
 	@touch $@
+
+# Servers that the tests start for themselves, on free ports and in directories of their own.
+servers:
+	@missing=(); \
+	command -v redis-server >/dev/null || missing+=(redis-server); \
+	test -x /usr/lib/rabbitmq/bin/rabbitmq-server || missing+=(rabbitmq-server); \
+	if (( $${#missing[@]} )); then \
+		echo "installing $${missing[*]}"; $(APT) update; \
+		RUNLEVEL=1 $(APT) install -y --no-install-recommends "$${missing[@]}" >/dev/null; fi
 
 # The pages that the demo checks beside greenq's own manual. Without them it takes any other manual it finds.
 # Slim images tell dpkg to leave documentation out, hence the explicit include.
