@@ -118,14 +118,17 @@ class Channel:
         if queue in self._declared:
             return
         channel = self.open()
-        if ours:
-            channel.queue_declare(queue=queue, durable=True, auto_delete=False)
-        else:
+        channel.queue_declare(queue=queue, durable=True, auto_delete=False)
+        if not ours:
             from kombu import entity
+            from kombu.exceptions import ChannelError
 
             kombu: Any = entity
-            exchange = kombu.Exchange(queue, type="direct")
-            kombu.Queue(queue, exchange, routing_key=queue, channel=channel).declare()
+            exchange = kombu.Exchange(queue, type="direct", channel=channel)
+            # Some transports refuse exchanges of names that they take for queues; tasks need the queue only.
+            with contextlib.suppress(ChannelError):
+                exchange.declare()
+                kombu.Queue(queue, exchange, routing_key=queue, channel=channel).queue_bind()
         self._declared.add(queue)
 
     def names(self) -> list[str]:

@@ -201,9 +201,10 @@ class KombuBroker(Broker):
             Them; whether there is more to look at right now; and in how many seconds the next is due.
         """
         taken: list[Delivery] = []
-        until = time.monotonic() + BUDGET
         for queue in queues:
             self._channel.declare(queue)
+        until = time.monotonic() + BUDGET  # from here: the first call connects, and may take longer
+        for queue in queues:
             for found in self._parking.due(queue):
                 taken.append(self._deliver(queue, found))
                 if len(taken) == n:
