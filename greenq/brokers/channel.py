@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
+import time
 from dataclasses import dataclass
 from queue import Empty
 from typing import Any
@@ -21,6 +23,9 @@ from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishEr
 from greenq.message import Message
 
 __all__ = ["Channel", "Found"]
+
+DECLARING = 4
+"""Attempts at making a queue."""
 
 
 @dataclass(slots=True)
@@ -117,6 +122,19 @@ class Channel:
         """Make a queue as Celery makes it, or one of greenq's own that Celery has nothing to do with."""
         if queue in self._declared:
             return
+        for attempt in range(DECLARING):
+            try:
+                self._declare(queue, ours)
+                break
+            except Exception:
+                # Processes that make the same queue, or its table, at once are in each other's way just once.
+                self.close()
+                if attempt == DECLARING - 1:
+                    raise
+                time.sleep(0.05 * 2**attempt * random.random())
+        self._declared.add(queue)
+
+    def _declare(self, queue: str, ours: bool) -> None:
         channel = self.open()
         channel.queue_declare(queue=queue, durable=True, auto_delete=False)
         if not ours:
@@ -129,7 +147,11 @@ class Channel:
             with contextlib.suppress(ChannelError):
                 exchange.declare()
                 kombu.Queue(queue, exchange, routing_key=queue, channel=channel).queue_bind()
-        self._declared.add(queue)
+
+    @property
+    def lists(self) -> bool:
+        """Whether the transport can tell which queues there are."""
+        return self.address.transport in ("sqla", "sqlalchemy", "memory", "filesystem")
 
     def names(self) -> list[str]:
         """The queues there are, as far as the transport can tell; those of Celery's own talk left out."""

@@ -66,6 +66,7 @@ class KombuBroker(Broker):
         self._numbers = itertools.count(1)
         self._taken: dict[int, tuple[str, Found]] = {}
         self._settled: set[int] = set()
+        self._expected: set[str] = set()
         self._process: str | None = None
         self._wakes = 0
         self._missed = False
@@ -337,12 +338,15 @@ class KombuBroker(Broker):
 
         self._call(declare, self._timeout)
 
+    def expect(self, queues: Sequence[str]) -> None:
+        self._expected.update(queues)
+
     def depth(self) -> dict[str, Depth]:
         depths: dict[str, Depth] = self._call(self._depth, self._timeout)
         return depths
 
     def _depth(self) -> dict[str, Depth]:
-        names = set(self._channel.names())
+        names = self._names()
         leased = Counter(queue for queue, _ in self._taken.values())
         return {
             queue: Depth(
@@ -357,12 +361,20 @@ class KombuBroker(Broker):
 
     def _queues(self) -> list[str]:
         """The queues there are, without those that serve others."""
-        names = self._channel.names()
-        return sorted({parent_of(name) or queue_of(name) or name for name in names})
+        found = {parent_of(name) or queue_of(name) or name for name in self._channel.names()}
+        return sorted(found if self._channel.lists else found | self._expected)
+
+    def _names(self) -> set[str]:
+        """Every queue there is, or where the transport can't tell, may be."""
+        names = set(self._channel.names())
+        if not self._channel.lists:
+            for queue in self._queues():
+                names.update((*levels_of(queue), grave_of(queue)))
+        return names
 
     def purge(self, queue: str) -> int:
         def purge() -> int:
-            known = set(self._channel.names())
+            known = self._names()
             waiting = [name for name in (queue, *levels_of(queue)) if name in known]
             return sum(map(self._channel.purge, waiting)) + self._parking.drop(queue)
 
@@ -388,7 +400,7 @@ class KombuBroker(Broker):
 
     def _graves(self, queue: str | None) -> list[str]:
         """The queues that have dead letters, or may have where the transport can't tell."""
-        names = set(self._channel.names())
+        names = self._names()
         return [one for one in self._queues() if queue in (None, one) and grave_of(one) in names]
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────

@@ -100,13 +100,14 @@ class Parking:
         Returns:
             Whether there is more to look through.
         """
-        for queue in queues:
-            names = levels_of(queue)
-            for level in LEVELS:
-                if time.monotonic() >= self._looks.get((queue, level), 0.0):
-                    if not self._look_through(queue, level, names[level], until):
-                        return True
-                    self._looks[queue, level] = time.monotonic() + _period(level) * random.uniform(0.5, 1.0)
+        now = time.monotonic()
+        turns = [(q, level) for q in queues for level in LEVELS if now >= self._looks.get((q, level), 0.0)]
+        there = set(self._channel.names()) if turns and self._channel.lists else None
+        for queue, level in turns:
+            name = levels_of(queue)[level]
+            if (there is None or name in there) and not self._look_through(queue, level, name, until):
+                return True
+            self._looks[queue, level] = time.monotonic() + _period(level) * random.uniform(0.5, 1.0)
         return False
 
     def _look_through(self, queue: str, level: int, name: str, until: float) -> bool:
