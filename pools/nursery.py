@@ -67,9 +67,17 @@ class ChildHandle:
         self._out = memoryview(b"")
 
     def send(self, data: bytes) -> bool:
-        """Send what goes without waiting; False if some is left for `send_more`."""
-        self._out = memoryview(data)
-        return self.send_more()
+        """Send what goes without waiting; False if some is left for `send_more`.
+
+        Raises:
+            OSError: it has died, and nothing has been sent.
+        """
+        try:
+            sent = self.jobs.send(data)
+        except BlockingIOError:
+            sent = 0
+        self._out = memoryview(data)[sent:]
+        return sent == len(data)
 
     def send_more(self) -> bool:
         """Send more of what was left; True if that was all."""

@@ -125,10 +125,15 @@ class PreforkPool(Pool, Owner):
             child = self._idle.pop()
             ticket = self._queue.popleft()
             child.serial += 1
+            try:
+                whole = child.send(frames.frame(frames.JOB, child.serial, ticket.payload))
+            except OSError:  # it has died while it was idle, which will be heard: another one shall do it
+                self._queue.appendleft(ticket)
+                continue
             child.call = ticket.call
             ticket.call.place = child
             ticket.call.started = time.monotonic()
-            if not child.send(frames.frame(frames.JOB, child.serial, ticket.payload)):
+            if not whole:
                 self._keeper.post(self._keeper.write_rest, child)
 
     def interrupt(self, call: Call, exception: BaseException) -> bool:

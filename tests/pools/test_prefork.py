@@ -225,6 +225,16 @@ def test_a_killed_call_s_process_is_gone_and_replaced(tmp_path: Path) -> None:
         assert outcome(pool, chores.where).value[0] != pid
 
 
+def test_an_idle_child_that_dies_takes_no_call_with_it() -> None:
+    with PreforkPool(3) as pool:
+        for _ in range(10):
+            pids = {outcome(pool, chores.where).value[0] for _ in range(9)}
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            assert until(lambda pids=pids: all(gone(pid) for pid in pids))  # type: ignore[misc]
+            assert outcome(pool, chores.combine, 1).value == (1,)
+
+
 def test_a_dead_fork_server_is_replaced_and_its_calls_are_reported(tmp_path: Path) -> None:
     with PreforkPool(2, setup("remember")) as pool:
         server = outcome(pool, chores.where).value[1]
