@@ -9,7 +9,7 @@ from pathlib import Path
 from pools import native
 from pools.base import Call, Pool
 from pools.conformance import chores
-from pools.conformance.workbench import Reports, Workbench, refuses, until, void
+from pools.conformance.workbench import HushedDestructors, Reports, Workbench, refuses, until, void
 from pools.errors import Killed, PoolClosed, Unsupported
 
 __all__ = ["Ending"]
@@ -79,7 +79,7 @@ class Ending(Workbench):
 
     def test_a_late_interrupt_never_reaches_another_call(self) -> None:
         reports = Reports()
-        with self.make(1) as pool:
+        with HushedDestructors(), self.make(1) as pool:
             if not pool.features.interrupt:
                 return
             chaser = pool.service(lambda: self._chase(pool, reports), "chaser")
@@ -161,7 +161,7 @@ class Ending(Workbench):
     def test_interrupts_kills_and_resizes_at_random_lose_nothing(self) -> None:
         reports = Reports()
         count = 400
-        with self.make(self.room(6)) as pool:
+        with HushedDestructors(), self.make(self.room(6)) as pool:
             meddlers = [
                 pool.service(partial(self._meddle, pool, reports, count, seed), "meddler")
                 for seed in range(3)

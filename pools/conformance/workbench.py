@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pools.base import Call, Pool
-from pools.conformance.chores import hold
+from pools.conformance.chores import Interruption, hold
 from pools.native import Lock
 
-__all__ = ["DEADLINE", "Reports", "Workbench", "refuses", "until", "void"]
+__all__ = ["DEADLINE", "HushedDestructors", "Reports", "Workbench", "refuses", "until", "void"]
 
 DEADLINE = 45.0
 """Seconds that anything may take on a busy machine."""
@@ -76,6 +77,21 @@ class Workbench(ABC):
             calls.append(self.launch(pool, hold, str(gate), str(started)))
             assert until(pool, started.exists)
         return calls, gate
+
+
+class HushedDestructors:
+    """Say nothing of interruptions that hit a destructor: Python drops what is raised there, and says so."""
+
+    def __enter__(self) -> None:
+        self._before = sys.unraisablehook
+        sys.unraisablehook = self._hook
+
+    def __exit__(self, *_: object) -> None:
+        sys.unraisablehook = self._before
+
+    def _hook(self, dropped: Any) -> None:
+        if not isinstance(dropped.exc_value, Interruption):
+            self._before(dropped)
 
 
 def void(_: object) -> None:

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from greenlet import getcurrent, greenlet
 
+from pools import native
 from pools.base import Call, Pool
 from pools.conformance.chores import Interruption
 from pools.conformance.workbench import Reports, until
+from pools.errors import Killed
 from pools.native import Signal
 from pools.patching import unpatched
 from pools.table import create
@@ -160,17 +162,21 @@ def test_a_resource_in_a_green_local_is_released_when_its_call_has_ended(pool: P
 
 
 def test_green_threads_that_only_waited_are_used_again(pool: Pool) -> None:
+    gate = Signal()
+
     def behave() -> int:
+        gate.wait(60)
         Signal().wait(0.001)
         pool.sleep(0.001)
         logging.getLogger("tests.pools").warning("a record names its thread")
         return id(getcurrent())
 
     first = [pool.spawn(behave) for _ in range(20)]
-    run_all(pool, *first)
+    assert until(pool, lambda: all(call.started for call in first))
+    gate.set()
     again = [pool.spawn(behave) for _ in range(200)]
-    run_all(pool, *again)
-    assert {call.value for call in again} == {call.value for call in first}
+    run_all(pool, *first, *again)
+    assert {call.value for call in again} <= {call.value for call in first}
     assert len(threading.enumerate()) < 5
 
 
@@ -224,3 +230,42 @@ def test_starting_and_closing_many_pools_leaves_nothing() -> None:
     for _ in range(50):
         use()
     assert green_threads() <= before + 5
+
+
+def test_a_call_may_kill_and_interrupt_itself(pool: Pool) -> None:
+    def end(how: str) -> None:
+        (me,) = (call for call in pool.calls() if call.tag == how)
+        if how == "kill":
+            pool.kill(me)
+        pool.interrupt(me, Interruption())
+        raise AssertionError("it went on")
+
+    calls = [pool.spawn(end, how, tag=how) for how in ("kill", "interrupt")]
+    run_all(pool, *calls)
+    assert [type(call.error) for call in calls] == [Killed, Interruption]
+    assert pool.busy == 0
+
+
+def test_every_method_works_from_another_native_thread() -> None:
+    pool = create(LIBRARY, 1)
+    reports = Reports()
+    seen: list[object] = []
+
+    def act() -> None:
+        gate = Signal()
+        first = pool.spawn(gate.wait, 60, done=reports)
+        seen.extend([pool.wait_free(0.05), pool.busy])
+        second = native.start(lambda: pool.spawn(find_nothing, 0, done=reports), "second")
+        seen.append(second.join(0.05))
+        pool.resize(2)
+        seen.extend([second.join(30), pool.wait_free(30)])
+        victim = pool.spawn(Signal().wait, 60, done=reports)
+        seen.append(pool.kill(victim))
+        gate.set()
+        seen.append(pool.close(30))
+        seen.extend([first.value, type(victim.error)])
+
+    outside = native.start(act, "outside")
+    assert until(pool, lambda: not outside.alive)
+    assert seen == [0, 1, False, True, 1, True, True, True, Killed]
+    assert len(set(reports.calls)) == len(reports) == 3
