@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from greenq import errors
 from greenq.errors import RemoteError
 
-__all__ = ["RemoteTraceback", "describe", "rebuild"]
+__all__ = ["RemoteTraceback", "describe", "plain", "rebuild", "text_of", "trace_of"]
 
 _CELERYS: dict[tuple[str, str], type[BaseException]] = {
     ("celery.exceptions", "Ignore"): errors.Ignore,
@@ -37,7 +40,42 @@ class RemoteTraceback(Exception):
 def describe(error: BaseException) -> dict[str, Any]:
     """An exception as Celery's results carry it; its arguments are the ``exc_message``."""
     kind = type(error)
-    return {"exc_type": kind.__qualname__, "exc_message": list(error.args), "exc_module": kind.__module__}
+    try:
+        args = list(error.args)
+    except BaseException as problem:
+        args = [_silent(error, problem)]
+    return {"exc_type": kind.__qualname__, "exc_message": args, "exc_module": kind.__module__}
+
+
+def text_of(error: BaseException, form: Callable[[Any], str] = str) -> str:
+    """What an exception says of itself, as text that every serializer can carry.
+
+    Its ``__str__`` and ``__repr__`` are the user's code: they may raise anything, themselves too.
+
+    Parameters:
+        form: `str` or `repr`.
+    """
+    try:
+        return plain(form(error))
+    except BaseException as problem:
+        return _silent(error, problem)
+
+
+def trace_of(error: BaseException, trace: TracebackType | None) -> str:
+    """An exception and its traceback, from `trace` on, as text that every serializer can carry."""
+    try:
+        return plain("".join(traceback.format_exception(type(error), error, trace)))
+    except BaseException as problem:
+        return _silent(error, problem)
+
+
+def plain(text: str) -> str:
+    """The text without lone surrogates, which UTF-8 lacks: they are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _silent(error: BaseException, problem: BaseException) -> str:
+    return f"{type(error).__name__} (showing it raised {type(problem).__name__})"
 
 
 def rebuild(record: Any, traceback: str | None = None) -> Exception:

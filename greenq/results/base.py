@@ -11,9 +11,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from greenq.brokers.base import Broker
+from greenq.errors import DecodeError
+from greenq.errors import EncodeError
 from greenq.message import Outcome, Result
 
 __all__ = ["ResultStore"]
+
+_NEEDED = ("task_id", "status")
 
 
 class ResultStore(ABC):
@@ -25,11 +29,12 @@ class ResultStore(ABC):
     Parameters:
         encode, decode: turn Celery's result record (a dict with ``task_id``, ``status``, ``result``,
             ``traceback``, ``children``, ``date_done``) into bytes and back; made by the application from
-            its settings (`results.serializer`, `results.compression`).
+            its settings (`results.serializer`, `results.compression`). They carry any other value too, for
+            stores that keep the parts of a record apart.
     """
 
     def __init__(
-        self, encode: Callable[[dict[str, Any]], bytes], decode: Callable[[bytes], dict[str, Any]]
+        self, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]
     ) -> None:
         self._encode = encode
         self._decode = decode
@@ -38,8 +43,12 @@ class ResultStore(ABC):
         """Fill `payload` from the other fields and drop `value`; done where the task ran.
 
         Raises:
-            EncodeError: the serializer can't carry the value.
+            EncodeError: the serializer can't carry the value, or no store the id.
         """
+        try:
+            str.encode(result.id)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise EncodeError(f"the task's id {result.id!a} is not valid Unicode: choose another") from error
         result.payload = self._encode(
             {
                 "task_id": result.id,
@@ -60,6 +69,8 @@ class ResultStore(ABC):
             DecodeError: it cannot be read.
         """
         record = self._decode(payload)
+        if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in _NEEDED):
+            raise DecodeError("the stored result is not a record with a task_id and a status")
         return Result(
             id=record.pop("task_id"),
             state=record.pop("status"),

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError
@@ -94,18 +95,20 @@ class Consumer:
     def run(self) -> None:
         """Fetch and spawn until `stop`: the consumer's service."""
         away = AWAY_FIRST
-        while not self._stopping.is_set():
-            try:
-                self._turn()
-                away = AWAY_FIRST
-            except PoolClosed:
-                break
-            except GreenqError as error:
-                log.warning("nothing can be fetched, next attempt in %.2g s: %s", away, error)
-                self._stopping.wait(away)
-                away = min(away * 2, AWAY_MOST)
-        self._give_back()
-        self._quiet.set()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._turn()
+                    away = AWAY_FIRST
+                except PoolClosed:
+                    break
+                except GreenqError as error:
+                    log.warning("nothing can be fetched, next attempt in %.2g s: %s", away, error)
+                    self._stopping.wait(away)
+                    away = min(away * 2, AWAY_MOST)
+        finally:
+            self._give_back()
+            self._quiet.set()
 
     def _turn(self) -> None:
         free = self._pool.wait_free(SLOT_WAIT)
@@ -121,7 +124,7 @@ class Consumer:
             runs = [self._reserved.popleft() for _ in range(count)]
             try:
                 self._start(runs)
-            except (GreenqError, PoolClosed):
+            except BaseException:
                 # What is leased and not running must stay in sight, or it would wait for ever.
                 self._reserved.extendleft(runs)
                 raise
@@ -152,34 +155,40 @@ class Consumer:
             runs.pop()
             self.started += 1
 
-    def _acknowledge_early(self, runs: list[Run]) -> list[Run]:
+    def _acknowledge_early(self, runs: list[Run]) -> set[Run]:
         """Settle at-most-once deliveries before they start; those that are still ours and can be run.
 
         What can't be decoded is told apart first: once acknowledged it could not be dead-lettered.
         """
-        readable = []
-        for run in runs:
-            outcome = self._runner.check(run.delivery)
-            if outcome is None:
-                readable.append(run)
-            else:
-                self._settler.add(outcome)
+        checked = [(run, self._runner.check(run.delivery)) for run in runs]
+        readable = [run for run, outcome in checked if outcome is None]
         settlements = [Settlement(run.delivery, Verdict.ACK) for run in readable]
         done = self._broker.settle(settlements, self._timeout) if settlements else []
-        return [run for run, ours in zip(readable, done, strict=True) if ours]
+        # Not before the broker has answered: if it can't, all of them come back here.
+        for _, outcome in checked:
+            if outcome is not None:
+                self._settler.add(outcome)
+        return {run for run, ours in zip(readable, done, strict=True) if ours}
 
     def _ended(self, call: Call) -> None:
         """A call has ended, for whatever reason: pass its outcome on. Runs where the pool reports."""
+        run: Run = call.tag
         if call.error is None:
             self._settler.add(call.value)
-            return
-        run: Run = call.tag
-        if run.ending == LIMIT and run.hard is not None:
-            self._settler.add(self._runner.over_limit(run.delivery, run.hard))
+        elif run.ending == LIMIT and run.hard is not None:
+            self._end(run.delivery, self._runner.over_limit, run.hard)
         elif run.ending == SHUTDOWN:
-            self._settler.add(self._runner.returned(run.delivery))
+            self._end(run.delivery, self._runner.returned)
         elif run.ending != GIVEN_UP:
-            self._settler.add(self._runner.lost(run.delivery, call.error))
+            self._end(run.delivery, self._runner.lost, call.error)
+
+    def _end(self, delivery: Delivery, ending: Callable[..., Outcome], *args: Any) -> None:
+        try:
+            outcome = ending(delivery, *args)
+        except BaseException as error:
+            # Without an outcome the message would stay leased and not run for as long as this process lives.
+            outcome = self._runner.endings.unaccountable(delivery, error)
+        self._settler.add(outcome)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -211,7 +220,7 @@ class Consumer:
                 self._pool.kill(call)
             else:
                 run.ending = GIVEN_UP
-                self._settler.add(self._runner.returned(run.delivery))
+                self._end(run.delivery, self._runner.returned)
 
     def _give_back(self) -> None:
         for run in self._reserved:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from greenq.errors import (
     EncodeError,
+    GreenqError,
     MessageError,
     Reject,
     Retry,
@@ -21,7 +21,7 @@ from greenq.errors import (
     TimeLimitExceeded,
     WorkerLost,
 )
-from greenq.failures import describe
+from greenq.failures import describe, plain, text_of, trace_of
 from greenq.message import (
     FAILURE,
     RECEIVED,
@@ -46,6 +46,8 @@ log = logging.getLogger("greenq.task")
 
 IGNORED = "IGNORED"
 """The state of an outcome that leaves no trace; never stored."""
+LONGEST = 100_000
+"""Characters of a message or traceback that are kept where the whole cannot be."""
 
 
 class Endings:
@@ -77,9 +79,9 @@ class Endings:
         """It raised: FAILURE with the exception and its traceback; acknowledged (`acks_on_failure`)."""
         trace = _trace(error)
         if isinstance(error, handler.throws):
-            log.info("%s failed as it may: %r", _name(request), error)
+            log.info("%s failed as it may: %s", _name(request), text_of(error, repr))
         else:
-            log.error("%s failed: %r\n%s", _name(request), error, trace.rstrip())
+            log.error("%s failed: %s\n%s", _name(request), text_of(error, repr), trace.rstrip())
         settlement = self._settle_failure(delivery, handler, handler.acks_on_failure, error)
         return Outcome(
             delivery, (), self._exception(handler, request, FAILURE, error, trace), settlement, FAILURE
@@ -88,7 +90,7 @@ class Endings:
     def retried(self, delivery: Delivery, handler: Handler, request: Request, signal: Retry) -> Outcome:
         """It asked to run again: RETRY with the reason; its next message is sent, this one acknowledged."""
         error = signal.exc or signal
-        log.info("%s will be retried: %s", _name(request), signal)
+        log.info("%s will be retried: %s", _name(request), text_of(signal))
         return Outcome(
             delivery, (signal.publish,) if signal.publish is not None else (),
             self._exception(handler, request, RETRY, error, _trace(error)),
@@ -106,7 +108,8 @@ class Endings:
         settlement = None
         if handler.acks_late:
             verdict = Verdict.REQUEUE if signal.requeue else Verdict.DEAD
-            settlement = Settlement(delivery, verdict, reason=f"rejected by the task: {signal.reason}")
+            reason = f"rejected by the task: {plain(str(signal.reason))[:LONGEST]}"
+            settlement = Settlement(delivery, verdict, reason=reason)
         return Outcome(delivery, settlement=settlement, state=REJECTED)
 
     # ── it was not run ───────────────────────────────────────────────────────────────────────────────────
@@ -132,6 +135,11 @@ class Endings:
         """It was delivered too often without an end: FAILURE if it has an id; dead-lettered."""
         reason = f"delivered {delivery.attempts} times without coming to an end"
         return self._given_up(delivery, WorkerLost(reason), reason)
+
+    def unaccountable(self, delivery: Delivery, error: BaseException) -> Outcome:
+        """Its end could not be made out: FAILURE if it has an id; dead-lettered with what came in between."""
+        reason = f"its end could not be made out: {text_of(error, repr):.500}"
+        return self._given_up(delivery, GreenqError(reason), reason)
 
     # ── it was ended from outside ────────────────────────────────────────────────────────────────────────
 
@@ -182,7 +190,9 @@ class Endings:
     ) -> Settlement | None:
         if acknowledge or not handler.acks_late:
             return self._ack(delivery, handler)
-        return Settlement(delivery, Verdict.DEAD, reason=f"failed: {error!r:.500}", trace=_trace(error))
+        return Settlement(
+            delivery, Verdict.DEAD, reason=f"failed: {text_of(error, repr):.500}", trace=_trace(error)
+        )
 
     def _given_up(self, delivery: Delivery, error: BaseException, reason: str) -> Outcome:
         headers = delivery.message.headers if delivery.message is not None else None
@@ -191,9 +201,10 @@ class Endings:
         result = None
         if isinstance(id, str) and id and self._store() is not None:
             # Whoever waits for it must not wait for ever; a replay forgets this record first.
-            result = Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
-            self._encode(result)
-        settlement = Settlement(delivery, Verdict.DEAD, reason=reason)
+            result = self._if_encodable(
+                Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
+            )
+        settlement = Settlement(delivery, Verdict.DEAD, reason=plain(reason))
         return Outcome(delivery, (), result, settlement, REJECTED)
 
     def _result(self, request: Request, state: str, value: Any) -> Result:
@@ -217,8 +228,17 @@ class Endings:
             self._encode(result)
         except EncodeError:
             # The exception's own arguments can't be carried: their text can.
-            result.value = {**describe(error), "exc_message": [str(error)]}
+            result.value = {**describe(error), "exc_message": [text_of(error)[:LONGEST]]}
+            result.traceback = trace and trace[-LONGEST:]
+            return self._if_encodable(result)
+        return result
+
+    def _if_encodable(self, result: Result) -> Result | None:
+        try:
             self._encode(result)
+        except Exception as error:
+            log.error("the end of %a cannot be recorded: %s", result.id, text_of(error, repr))
+            return None
         return result
 
     def _encode(self, result: Result) -> None:
@@ -237,7 +257,7 @@ def _trace(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None and _is_ours(trace.tb_frame.f_globals):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    return trace_of(error, trace)
 
 
 def _is_ours(names: dict[str, Any]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from greenq.app import GreenQ
-from greenq.errors import Ignore, MessageError, Reject, Retry, TaskSignal, UnknownTask
+from greenq.errors import GreenqError, Ignore, MessageError, Reject, Retry, TaskSignal, UnknownTask
 from greenq.message import Delivery, Outcome
 from greenq.protocol import TaskCall, name_of, read
 from greenq.request import Request, current
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from greenq.results.base import ResultStore
 
 __all__ = ["Runner", "become", "this_process"]
+
+log = logging.getLogger("greenq.runner")
 
 
 class Runner:
@@ -150,8 +153,13 @@ class Runner:
 
     def _record_start(self, request: Request) -> None:
         store = self._store()
-        if store is not None and not request.ignore_result:
+        if store is None or request.ignore_result:
+            return
+        try:
             store.put([self.endings.started(request, self._node)], self._app.settings.results.timeout)
+        except GreenqError as error:
+            # It is there to be watched: no reason not to run the task.
+            log.warning("the start of %s is not recorded: %s", request.id, error)
 
     def _store(self) -> ResultStore | None:
         return self._app.results

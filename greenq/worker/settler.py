@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError, PublishError, PublishTimeout
+from greenq.failures import plain
 from greenq.message import Outcome, Settlement, Verdict
 from greenq.results.base import ResultStore
 
@@ -108,8 +109,9 @@ class Settler:
                     return
             except GreenqError as error:
                 log.warning("%d outcomes wait, next attempt in %.2g s: %s", self.waiting, pause, error)
-            except Exception:
+            except Exception as error:
                 log.exception("%d outcomes wait, next attempt in %.2g s", self.waiting, pause)
+                batch = self._without_culprits(batch, error)
             if self._abandoned:
                 log.error("%d outcomes are given up; their tasks will be delivered again", len(batch))
                 return
@@ -156,6 +158,34 @@ class Settler:
                 self._attempt((outcome,))
                 outcome.publishes, outcome.result, outcome.settlement = (), None, None
         return True
+
+    def _without_culprits(self, batch: Sequence[Outcome], error: Exception) -> Sequence[Outcome]:
+        """What is left of a batch with which broker or store failed in a way that they are not meant to.
+
+        Each is tried alone, or one that no attempt will ever get through would hold up all others for ever.
+        """
+        if len(batch) == 1:
+            self._give_up(batch[0], error)
+            return batch
+        left = []
+        for outcome in batch:
+            try:
+                if self._attempt((outcome,)):
+                    continue
+            except GreenqError:
+                pass
+            except Exception as own:
+                self._give_up(outcome, own)
+            left.append(outcome)
+        return left
+
+    def _give_up(self, outcome: Outcome, error: Exception) -> None:
+        """Make a dead letter of an outcome that cannot be committed, if it is not settled yet."""
+        log.error("what a task left behind cannot be committed, the task is dead-lettered: %r", error)
+        outcome.publishes, outcome.result = (), None
+        if outcome.settlement is not None:
+            reason = f"its outcome could not be committed: {error!r:.500}"
+            outcome.settlement = Settlement(outcome.delivery, Verdict.DEAD, reason=plain(reason))
 
     def _publish(self, batch: Sequence[Outcome]) -> Sequence[Outcome]:
         """Publish every child; the outcomes whose children have all arrived."""
