@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +16,8 @@ REMEMBERED = 100_000
 """Ends of deliveries that are remembered in case the server sends them again."""
 
 Key = tuple[str, str, Any]
-Token = tuple[int, int]
+Token = tuple[str, int, int]
+"""Which ledger, and what the delivery was first called: session and tag."""
 
 
 def key_of(message: Message) -> Key | None:
@@ -36,8 +38,8 @@ class Held:
 
     __slots__ = ("key", "queue", "session", "tag", "token")
 
-    def __init__(self, session: int, tag: int, queue: str, key: Key | None) -> None:
-        self.token = (session, tag)
+    def __init__(self, token: Token, session: int, tag: int, queue: str, key: Key | None) -> None:
+        self.token = token
         self.session = session
         self.tag = tag
         self.queue = queue
@@ -49,6 +51,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.lock = native.Lock()
+        self._name = os.urandom(8).hex()
         self._held: dict[Token, Held] = {}
         self._tags: dict[int, Held | None] = {}
         self._session = 0
@@ -79,7 +82,7 @@ class Ledger:
 
     def hold(self, session: int, tag: int, queue: str, key: Key | None) -> Token:
         """Hand one out."""
-        held = Held(session, tag, queue, key)
+        held = Held((self._name, session, tag), session, tag, queue, key)
         with self.lock:
             self._held[held.token] = held
             if session == self._session:

@@ -9,7 +9,7 @@ from typing import Any
 
 from greenq.amqp import methods
 from greenq.amqp.envelope import ATTEMPTS, DEAD
-from greenq.amqp.failures import Failure
+from greenq.amqp.failures import Failure, Late
 from greenq.amqp.held import Held, Ledger
 from greenq.amqp.line import Line
 from greenq.amqp.publishing import Publisher
@@ -104,23 +104,33 @@ class Settler:
         if session is None:
             return False
         ledger = self._ledger
-        with ledger.lock:
-            if any(held.session != session.number for held, _ in pairs):
-                return False
-            back = [held for held, one in pairs if one.verdict is Verdict.REQUEUE]
-            acks = {held.tag for held, one in pairs if one.verdict is not Verdict.REQUEUE}
-            # Given back first and forgotten: an acknowledgement of all up to a tag must not meet them.
-            frames = [methods.nack(1, held.tag) for held in back]
-            ledger.forget([held.tag for held in back])
-            for held in back:
-                ledger.gave_back(held.key)
-            frames += [methods.ack(1, tag, multiple) for tag, multiple in ledger.ends(acks)]
         try:
-            # The answer to the last frame comes after all before it were done.
-            session.call(b"".join(frames) + methods.qos(1, 1), 1, deadline)
+            with ledger.lock:
+                frames = self._frames(pairs, session.number)
+                # Sent under the lock: an acknowledgement of all up to a tag must not overtake another's.
+                # The answer to the last frame comes after all before it were done.
+                reply = session.connection.send(session.channel, frames + methods.qos(1, 1), 1)
+            assert reply is not None
+            reply.wait(deadline)
+        except Late as late:
+            session.connection.abort(Failure(str(late), True))
+            return False
         except Failure:
             return False
         return True
+
+    def _frames(self, pairs: Sequence[tuple[Held, Settlement]], session: int) -> bytes:
+        ledger = self._ledger
+        if any(held.session != session for held, _ in pairs):
+            raise Failure("the connection was lost")
+        back = [held for held, one in pairs if one.verdict is Verdict.REQUEUE]
+        acks = {held.tag for held, one in pairs if one.verdict is not Verdict.REQUEUE}
+        # Given back first and forgotten: an acknowledgement of all up to a tag must not meet them.
+        frames = [methods.nack(1, held.tag) for held in back]
+        ledger.forget([held.tag for held in back])
+        for held in back:
+            ledger.gave_back(held.key)
+        return b"".join(frames + [methods.ack(1, tag, multiple) for tag, multiple in ledger.ends(acks)])
 
     def give_back(self, tags: Sequence[int], deadline: float) -> None:
         """Give back what is outstanding in the session of now."""

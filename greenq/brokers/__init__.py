@@ -15,4 +15,7 @@ def open(settings: Settings) -> Broker:
     Raises:
         ConfigError: no broker has such an address, or the address has a mistake.
     """
-    return connect(settings.broker.url, settings.broker.timeout)
+    broker = connect(settings.broker.url, settings.broker.timeout)
+    routed = (route.queue for route in settings.routes)
+    broker.expect([*settings.worker.queues, settings.tasks.queue, *routed, *settings.queues])
+    return broker

@@ -71,7 +71,6 @@ class AmqpBroker(Broker):
         self.guarantees = replace(
             type(self).guarantees,
             priorities=1 if most is None else min(most, 9) + 1,
-            returns_in_front=self.address.queue_type == "quorum",
             longest_hold=self.address.consumer_timeout or None,
         )
         self._timeout = timeout

@@ -30,7 +30,7 @@ class Guarantees:
         urgent: the priority that runs first: 9, or 0 as Celery has it on Redis.
         timed_leases: a lease ends by time and anybody may reap it; else it ends with the process's
             connection, and the server returns by itself what was held.
-        returns_in_front: what a dead process held comes back before what was sent later.
+        returns_in_front: what a dead process held, or was requeued, comes back before what was sent later.
         lists_queues: `depth` and `dead` know every queue; else those that this process used, declared or
             was told of by `expect`.
         longest_hold: seconds after which the server takes a delivery back that has no end yet; None never.

@@ -125,7 +125,8 @@ class Leasing(BrokerSuite):
         batch.insert(quarter * 2, Settlement(stranger, Verdict.ACK))
         half = [True] * (quarter * 2)
         assert self.broker.settle(batch, PATIENCE) == [*half, False, *half]
-        assert self.broker.depth()["q"] == Depth(ready=quarter, delayed=quarter, leased=0, dead=quarter)
+        depth = Depth(ready=quarter, delayed=quarter, leased=0, dead=quarter)
+        until(lambda: self.broker.depth()["q"] == depth, "the end of all deliveries")
 
     def test_a_requeued_message_goes_to_the_front_of_its_priority(self) -> None:
         if not self.broker.guarantees.leases:
@@ -137,6 +138,9 @@ class Leasing(BrokerSuite):
         if self.broker.guarantees.priorities > 1:
             self.broker.publish([make("urgent", priority=urgent)], PATIENCE)
             assert ids(take(self.broker, 1)) == ["urgent"]
+        if not self.broker.guarantees.returns_in_front:
+            assert set(ids(take(self.broker, 4))) == {"a", "b", "c", "late"}
+            return
         assert set(ids(take(self.broker, 2))) == {"a", "b"}
         assert ids(take(self.broker, 2)) == ["c", "late"]
 
