@@ -16,7 +16,7 @@ from greenq.codecs import Codecs
 from greenq.composer import Composer
 from greenq.config import Configuration, load
 from greenq.config.schema import Settings
-from greenq.errors import AppError, DecodeError
+from greenq.errors import AppError
 from greenq.message import Message
 from greenq.request import Request, current
 from greenq.results import open as open_store
@@ -140,22 +140,19 @@ class Sender:
 
     # ── the bytes of a result record ─────────────────────────────────────────────────────────────────────
 
-    def _encode_record(self, record: dict[str, Any]) -> bytes:
+    def _encode_record(self, record: Any) -> bytes:
         keep = self.settings.results
         encoded = self.codecs.encode(record, keep.serializer, keep.compression, keep.compress_over)
         if encoded.compression is None:
             return encoded.body
         return _COMPRESSED + encoded.compression.encode() + b"\n" + encoded.body
 
-    def _decode_record(self, payload: bytes) -> dict[str, Any]:
+    def _decode_record(self, payload: bytes) -> Any:
         compression = None
         if payload.startswith(_COMPRESSED):
             head, _, payload = payload.partition(b"\n")
             compression = head[len(_COMPRESSED) :].decode("ascii", "replace")
-        record = self.codecs.decode(payload, *self._record_type, compression)
-        if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in _RECORD_KEYS):
-            raise DecodeError("the stored result is not a record with a task_id and a status")
-        return record
+        return self.codecs.decode(payload, *self._record_type, compression)
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,7 +187,6 @@ class Sender:
 
 _COMPRESSED = b"greenq/"
 """Begins a compressed record, before the compression's MIME type and a line feed. Celery never compresses."""
-_RECORD_KEYS = ("task_id", "status")
 
 _all: weakref.WeakSet[Sender] = weakref.WeakSet()
 

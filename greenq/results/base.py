@@ -11,8 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from greenq.brokers.base import Broker
-from greenq.errors import DecodeError
-from greenq.errors import EncodeError
+from greenq.errors import DecodeError, EncodeError
 from greenq.message import Outcome, Result
 
 __all__ = ["ResultStore"]

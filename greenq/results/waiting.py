@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from pools import native
 
@@ -18,7 +19,7 @@ class Waiter:
     def __init__(self, ids: frozenset[str]) -> None:
         self.ids = ids
         self.signal = native.Signal()
-        self.found: dict[str, bytes] = {}
+        self.found: dict[str, Any] = {}
 
 
 class Waiters:
@@ -57,12 +58,12 @@ class Waiters:
         with self._lock:
             return list(self._by_id)
 
-    def tell(self, payloads: Mapping[str, bytes]) -> None:
+    def tell(self, found: Mapping[str, Any]) -> None:
         """Let those go on who wait for any of these."""
         with self._lock:
-            for id, payload in payloads.items():
+            for id, what in found.items():
                 for waiter in self._by_id.get(id, ()):
-                    waiter.found[id] = payload
+                    waiter.found[id] = what
                     waiter.signal.set()
 
     def release(self) -> None:
