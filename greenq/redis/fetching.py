@@ -150,7 +150,18 @@ class Fetcher:
             first = self._number
             self._number += n
         places, arguments = self._order(plan, n)
-        fetch = ("EVALSHA", FETCH.sha, 0, *plan.head, n, self._nonce, first, len(queues), *arguments)
+        fetch = (
+            "EVALSHA",
+            FETCH.sha,
+            0,
+            *plan.head,
+            n,
+            self._nonce,
+            first,
+            int(arm),
+            len(queues),
+            *arguments,
+        )
         commands = [plan.watch, fetch] if arm else [fetch]
         deadline = time.monotonic() + self._timeout
         try:

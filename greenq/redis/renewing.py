@@ -27,7 +27,8 @@ class Renewer:
 
     def __init__(self, address: Address, keys: Keys, process: str, seconds: float, timeout: float) -> None:
         self._address = address
-        self._commands = renewal(keys, process, seconds)
+        self._begin = renewal(keys, process, seconds)
+        self._prolong = ("PEXPIRE", keys.lease(process), max(1, round(seconds * 1000)))
         self._patience = min(timeout, max(1.0, seconds / 3))
         self._lock = native.Lock()
         self._link: Link | None = None
@@ -52,7 +53,11 @@ class Renewer:
     def _try(self, deadline: float) -> None:
         if self._link is None or self._link.pid != os.getpid():
             self._link = open_link(self._address, deadline, off_hub=True)
-        for reply in self._link.call(self._commands, deadline):
+        # A server that is out of memory refuses to set a key, but not to prolong it.
+        replies = self._link.call([self._prolong], deadline)
+        if replies == [0]:
+            replies = self._link.call(self._begin, deadline)
+        for reply in replies:
             if type(reply) is ReplyError:
                 raise refusal(str(reply))
 

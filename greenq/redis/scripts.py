@@ -22,6 +22,10 @@ HEAD = 14
 PROMOTED = 1000
 """How many due messages one fetch moves at most: a script must not hold the server for long."""
 
+SLICE, BYTES = 16, 16_000_000
+"""Messages that are taken first, then four times as many, and so on until they have so many bytes: a thousand
+large ones at once would need the server's memory twice over."""
+
 
 class Script:
     """A script and the name that the server calls it by."""
@@ -48,32 +52,33 @@ FETCH = Script(
     + f"""
 local leased, lease, processes, attempts = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local process, milliseconds = ARGV[5], ARGV[6]
-local left, nonce, number = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9])
+local left, nonce, number, asks = tonumber(ARGV[7]), ARGV[8], tonumber(ARGV[9]), ARGV[10] == '1'
 if redis.call('EXISTS', lease) == 0 then
   redis.call('SET', lease, '', 'PX', milliseconds)
   redis.call('HSET', processes, process, milliseconds)
 end
 local counted = redis.call('EXISTS', attempts) == 1
-local reply, problem, now, due = {{-1}}, false, nil, nil
+local reply, problem, now, due, bytes = {{-1}}, false, nil, nil, 0
 
 local function promote(delayed)
-  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-  if not first[1] then return end
+  if redis.call('ZCARD', delayed) == 0 then return end
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + time[2] / 1000
   end
-  if tonumber(first[2]) > now then
-    due = math.min(due or first[2], first[2])
-    return
+  if redis.call('ZCOUNT', delayed, '-inf', now) > 0 then
+    local ripe = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, {PROMOTED})
+    for _, member in ipairs(ripe) do
+      local size = tonumber(string.sub(member, 1, 5))
+      local list, message = string.sub(member, 6, 5 + size), string.sub(member, 6 + size + {HEAD})
+      local moved = redis.pcall('LPUSH', list, message)
+      if type(moved) == 'number' then redis.call('ZREM', delayed, member) else problem = moved.err end
+    end
   end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, {PROMOTED})) do
-    local size = tonumber(string.sub(member, 1, 5))
-    local moved = redis.pcall('LPUSH', string.sub(member, 6, 5 + size), string.sub(member, 6 + size + {HEAD}))
-    if type(moved) == 'number' then redis.call('ZREM', delayed, member) else problem = moved.err end
+  if asks then
+    local following = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+    if following then due = math.min(due or following, following) end
   end
-  local following = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
-  if following then due = math.min(due or following, following) end
 end
 
 local function take(list, most, place)
@@ -88,6 +93,7 @@ local function take(list, most, place)
     pairs_[#pairs_ + 1] = nonce .. string.format('%010d', number) .. suffix
     pairs_[#pairs_ + 1] = message
     number = number + 1
+    bytes = bytes + #message
     if #pairs_ == 2000 or i == #messages then
       redis.call('HSET', leased, unpack(pairs_))
       pairs_ = {{}}
@@ -107,21 +113,24 @@ local function take(list, most, place)
 end
 
 for round = 1, 2 do
-  local at, place = 11, 0
-  for _ = 1, tonumber(ARGV[10]) do
+  local at, place = 12, 0
+  for _ = 1, tonumber(ARGV[11]) do
     local delayed, share, lists = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
     if round == 1 then promote(delayed) else share = left end
     share = math.min(share, left)
     for i = at + 3, at + 2 + lists do
-      if share > 0 then
-        local taken = take(ARGV[i], share, place)
-        share, left = share - taken, left - taken
+      local slice = {SLICE}
+      while share > 0 and bytes < {BYTES} do
+        local wanted = math.min(share, slice)
+        local taken = take(ARGV[i], wanted, place)
+        share, left, slice = share - taken, left - taken, slice * 4
+        if taken < wanted then break end
       end
       place = place + 1
     end
     at = at + 3 + lists
   end
-  if left <= 0 then break end
+  if left <= 0 or bytes >= {BYTES} then break end
 end
 if due then reply[1] = math.max(0, math.ceil(due - now)) end
 if problem then reply[#reply + 1] = problem end
@@ -130,8 +139,9 @@ return reply
 )
 """Lease up to so many messages.
 
-Arguments: the process's keys and name, its lease in milliseconds, how many, nonce, first number, how many
-queues; then for each queue its delayed set, its share in the first round, how many lists, the lists.
+Arguments: the process's keys and name, its lease in milliseconds, how many, nonce, first number, whether to
+tell when the next delayed one is due, how many queues; then for each queue its delayed set, its share in the
+first round, how many lists, the lists.
 Returns in how many milliseconds the next delayed message is due, or -1; for each list with something its
 place, the counts of deaths or nil, the messages; and perhaps an error.
 """

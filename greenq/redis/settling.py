@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from greenq.errors import BrokerError
@@ -18,8 +18,8 @@ from greenq.redis.scripts import ACKNOWLEDGE, COMMIT
 
 __all__ = ["BAD_LIST", "DONE", "LOST", "UNDECIDED", "Step", "carry_out", "lasting", "settle"]
 
-CHUNK = 1000
-"""Steps of one script: it must not hold the server for long."""
+CHUNK, CHUNK_BYTES = 1000, 8_000_000
+"""Steps of one script, and their bytes: it must not hold the server for long."""
 LOST, DONE, UNDECIDED, BAD_LIST = 0, 1, 2, 3
 
 
@@ -31,7 +31,7 @@ class Step:
         seen: what the caller has seen there, empty for nothing.
     """
 
-    __slots__ = ("children", "key", "process", "result", "seen", "settlement", "token")
+    __slots__ = ("children", "key", "process", "result", "seen", "settlement", "size", "token")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Step:
         self.result = result
         self.key = key
         self.seen = b""
+        self.size = sum(len(raw) for _, raw in self.children) + (len(result.payload) if result else 0)
 
     def arguments(self, keys: Keys) -> list[Any]:
         """What the script gets of it."""
@@ -136,13 +137,26 @@ def carry_out(client: Client, keys: Keys, steps: Sequence[Step], deadline: float
         # What goes back to the front of its list goes last first, so that its order stays.
         places.sort(key=lambda i: steps[i].token if _goes_back(steps[i]) else "~", reverse=True)
         head = (keys.leased(process), keys.attempts)
-        for at in range(0, len(places), CHUNK):
-            some = places[at : at + CHUNK]
+        for some in _chunks(places, [step.size for step in steps]):
             arguments = [argument for i in some for argument in steps[i].arguments(keys)]
             replies = client.script(COMMIT, (*head, *arguments), deadline, again=True)
             for i, state in zip(some, replies, strict=True):
                 states[i] = state
     return states
+
+
+def _chunks(places: list[int], sizes: list[int]) -> Iterator[list[int]]:
+    """Split steps into what one script takes."""
+    some: list[int] = []
+    size = 0
+    for i in places:
+        if some and (len(some) == CHUNK or size + sizes[i] > CHUNK_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(i)
+        size += sizes[i]
+    if some:
+        yield some
 
 
 def _goes_back(step: Step) -> bool:

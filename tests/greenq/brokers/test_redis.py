@@ -342,3 +342,12 @@ def test_a_worker_killed_while_it_drains_loses_nothing(url: str) -> None:
             assert all(settle(broker, taken, Verdict.ACK))
         assert set(seen) == {str(n) for n in range(count)}
         assert sum(seen.values()) - count <= 7 * rounds
+
+
+def test_large_messages_come_in_several_fetches(broker: RedisBroker) -> None:
+    """A thousand of them in one answer would need the server's memory twice over."""
+    body = b"x" * 3_000_000
+    broker.publish([make(str(n), body=body) for n in range(40)], PATIENCE)
+    first = broker.fetch(["q"], 1000, 1.0)
+    assert 0 < len(first) < 40
+    assert ids([*first, *take(broker, 40 - len(first))]) == [str(n) for n in range(40)]

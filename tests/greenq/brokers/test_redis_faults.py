@@ -127,6 +127,7 @@ def test_a_full_server_refuses_and_says_why() -> None:
         server.do("CONFIG", "SET", "maxmemory", 0)
         taken = take(broker, len(answers) - 1)
         server.do("CONFIG", "SET", "maxmemory", "1mb")
+        broker.renew()
         assert all(settle(broker, taken, Verdict.ACK))
     server.stop()
 
