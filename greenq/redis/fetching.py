@@ -32,8 +32,9 @@ KEPT = 4
 class Fetcher:
     """Fetches for one process.
 
-    Waiting is left to the server: the connection reads the lists' names with tracking on, and the server
-    tells it when any of them changes. Nothing is taken by that, and nothing polls.
+    Waiting is left to the server: the connection asks whether the lists exist with tracking on, and the
+    server tells it when any of them changes. Nothing is taken by that, and nothing polls. Only this command
+    is tracked, not what the script reads: or each settlement would wake the one who waits.
 
     Parameters:
         process: the name that leases are held under.
@@ -162,7 +163,7 @@ class Fetcher:
             len(queues),
             *arguments,
         )
-        commands = [plan.watch, fetch] if arm else [fetch]
+        commands = [("CLIENT", "CACHING", "YES"), plan.watch, fetch] if arm else [fetch]
         deadline = time.monotonic() + self._timeout
         try:
             reply = link.call(commands, deadline)[-1]
@@ -266,7 +267,7 @@ class Fetcher:
         deadline = time.monotonic() + self._timeout
         link = open_link(self._address, deadline)
         try:
-            for reply in link.call([("CLIENT", "TRACKING", "ON", "NOLOOP")], deadline):
+            for reply in link.call([("CLIENT", "TRACKING", "ON", "OPTIN", "NOLOOP")], deadline):
                 self._client.done(reply)
         except Failure:
             link.close()

@@ -3,8 +3,7 @@
 A lease is a field of the process's hash: ``<nonce><number>:<list>``, with the raw message as its value. The
 number rises with every fetch, so that sorting fields sorts by age; the list is where the message came from.
 
-All keys come as arguments: a key that a script declares would be tracked for the connection that waits, and
-each settlement would wake it.
+All keys come as arguments, as what a script returns depends on them alone where there is no cluster.
 """
 
 from __future__ import annotations
