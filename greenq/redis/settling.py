@@ -97,32 +97,24 @@ def lasting(result: Result) -> str:
 
 def settle(client: Client, keys: Keys, settlements: Sequence[Settlement], deadline: float) -> list[bool]:
     """End leases; for each whether it was still held."""
-    if all(s.verdict is Verdict.ACK and not s.delivery.attempts for s in settlements):
-        return _acknowledge(client, keys, settlements, deadline)
-    steps = [Step(settlement) for settlement in settlements]
-    return [state == DONE for state in carry_out(client, keys, steps, deadline)]
+    process = _token(settlements[0].delivery)[0]
+    fields: list[str] = []
+    for settlement in settlements:
+        delivery, token = settlement.delivery, settlement.delivery.token
+        if settlement.verdict is not Verdict.ACK or delivery.attempts or not _is_of(process, token):
+            steps = [Step(one) for one in settlements]
+            return [state == DONE for state in carry_out(client, keys, steps, deadline)]
+        fields.append(token[1])
+    return _acknowledge(client, keys.leased(process), fields, deadline)
 
 
-def _acknowledge(
-    client: Client, keys: Keys, settlements: Sequence[Settlement], deadline: float
-) -> list[bool]:
-    done = [False] * len(settlements)
-    by_process: dict[str, tuple[list[int], list[str]]] = {}
-    for i, settlement in enumerate(settlements):
-        process, token = _token(settlement.delivery)
-        if token:
-            places, tokens = by_process.setdefault(process, ([], []))
-            places.append(i)
-            tokens.append(token)
-    for process, (places, tokens) in by_process.items():
-        leased = keys.leased(process)
-        for at in range(0, len(tokens), CHUNK):
-            some = tokens[at : at + CHUNK]
-            lost = client.script(ACKNOWLEDGE, (leased, *some), deadline, again=True)
-            for i in places[at : at + CHUNK]:
-                done[i] = True
-            for i in lost:
-                done[places[at + i]] = False
+def _acknowledge(client: Client, leased: str, fields: Sequence[str], deadline: float) -> list[bool]:
+    """The same for what nearly every settlement is, at a fraction of the price."""
+    done = [True] * len(fields)
+    for at in range(0, len(fields), CHUNK):
+        some = fields[at : at + CHUNK]
+        for i in client.script(ACKNOWLEDGE, (leased, *some), deadline, again=True):
+            done[at + i] = False
     return done
 
 
@@ -161,6 +153,10 @@ def _chunks(places: list[int], sizes: list[int]) -> Iterator[list[int]]:
 
 def _goes_back(step: Step) -> bool:
     return step.settlement is not None and step.settlement.verdict is Verdict.REQUEUE
+
+
+def _is_of(process: str, token: Any) -> bool:
+    return type(token) is tuple and len(token) == 2 and token[0] == process and type(token[1]) is str
 
 
 def _token(delivery: Delivery) -> tuple[str, str]:
