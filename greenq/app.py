@@ -205,6 +205,7 @@ class GreenQ(Sender):
         self, calls: list[Call[T]], options: CallOptions, before: list[_Result[T]]
     ) -> list[_Result[T]]:
         request = current.get()
+        self.listen()
         composed: list[tuple[Call[T], Message]] = []
         sent: list[_Result[T]] = []
         failed: list[tuple[Any, GreenqError]] = []

@@ -65,6 +65,8 @@ class Composer:
         self._declared = declared
         self._over = settings.tasks.compress_over
         self._plans: dict[tuple[str, str | None], Plan] = {}
+        self.reply_to = ""
+        """Where the calls of this process want their results, where a store sends them."""
         self.origin = f"gen{os.getpid()}@{socket.gethostname()}"
 
     # ── what calls of a task have in common ──────────────────────────────────────────────────────────────
@@ -154,7 +156,7 @@ class Composer:
             headers["expires"] = iso(time.time() + plan.expires)
         return self._finish(
             plan.queue, headers, args, kwargs, plan.serializer, plan.compression,
-            {"correlation_id": id, "reply_to": ""}, plan.priority, None,
+            {"correlation_id": id, "reply_to": self.reply_to}, plan.priority, None,
         )  # fmt: skip
 
     def _compose_with(
@@ -172,7 +174,7 @@ class Composer:
         return self._finish(
             plan.queue, headers, args, kwargs,
             options.get("serializer", plan.serializer), options.get("compression", plan.compression),
-            {"correlation_id": id, "reply_to": options.get("reply_to", "")},
+            {"correlation_id": id, "reply_to": options.get("reply_to", self.reply_to)},
             options.get("priority", plan.priority), due,
         )  # fmt: skip
 

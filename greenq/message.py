@@ -139,6 +139,7 @@ class Result:
         payload: the whole record as the store keeps it, made by `ResultStore.encode`.
         expires: seconds after which the store may forget it; None keeps it.
         extra: further keys of Celery's record (``group_id``, ``parent_id``, ``name``, ``worker``, …).
+        reply_to: the queue that the call wants its result in; only stores that send results care.
     """
 
     id: str
@@ -150,6 +151,7 @@ class Result:
     payload: bytes = b""
     expires: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    reply_to: str | None = None
 
 
 @dataclass(slots=True)

@@ -66,6 +66,7 @@ class Sender:
 
     def _prepare_records(self, settings: Settings) -> None:
         keep = settings.results
+        self._replies = keep.url is not None and keep.url.startswith("rpc")
         if keep.url is None:
             return
         self.codecs.check(keep.serializer, keep.compression)
@@ -165,11 +166,22 @@ class Sender:
             InvalidOption, InvalidTaskArguments, EncodeError: see `Composer.compose`.
         """
         request = current.get()
+        if self._replies:
+            self.listen()
         message = self.composer.compose(task, args, kwargs, options, request)
         problem = self.broker.publish((message,), self.settings.broker.publish_timeout)[0]
         if problem is not None:
             raise problem
         return self._result_of(message, request, options)
+
+    def listen(self) -> None:
+        """Be ready for replies before a call is sent that will have one, where results are sent and not kept.
+
+        Raises:
+            ResultStoreError: the store fails.
+        """
+        if self._replies and self.results is not None:
+            self.composer.reply_to = self.results.reply_to or ""
 
     def _result_of(
         self, message: Message, request: Request | None, options: Mapping[str, Any] | None

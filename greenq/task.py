@@ -225,7 +225,9 @@ class Task(Generic[P, R]):
         state = state or "STARTED"
         value = describe(meta) if state in EXCEPTION_STATES and isinstance(meta, BaseException) else meta
         keep = self.app.settings.results
-        result = Result(task_id or request.id, state, value, expires=keep.expires)
+        result = Result(
+            task_id or request.id, state, value, expires=keep.expires, reply_to=request.reply_to or None
+        )
         store.encode(result)
         store.put((result,), keep.timeout)
 

@@ -13,8 +13,7 @@ from greenq.errors import ConfigError
 
 __all__ = ["Address", "Tls", "parse"]
 
-PLAIN = ("amqp", "pyamqp", "rpc")
-SECURE = ("amqps", "pyamqps")
+SECURE = ("amqps", "pyamqps", "rpcs")
 TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 OPTIONS = (
     "heartbeat", "connect_timeout", "queue_type", "max_priority", "login_method", "consumer_timeout", "ssl",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,11 +56,23 @@ class Batch:
 
 
 class Publisher:
-    """Publishes over a connection of its own; calls at the same time share it and its confirmations."""
+    """Publishes over a connection of its own; calls at the same time share it and its confirmations.
 
-    def __init__(self, address: Address, topology: Topology, name: str = "publish") -> None:
+    Parameters:
+        name: of the connection, shown by RabbitMQ.
+        prepared: may add its own handlers to each new main channel.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        topology: Topology,
+        name: str = "publish",
+        prepared: Callable[[Session], None] | None = None,
+    ) -> None:
         self._address = address
         self._topology = topology
+        self._prepared = prepared
         self._lock = native.Lock()
         self._session: Session | None = None
         self._next = 1
@@ -209,6 +221,8 @@ class Publisher:
         channel.on_confirm = partial(self._confirmed, session)
         channel.on_return = partial(self._returned, session)
         channel.on_lost = partial(self._lost, session)
+        if self._prepared is not None:
+            self._prepared(session)
 
     def _confirmed(self, session: Session, tag: int, multiple: bool, taken: bool) -> None:
         ended: list[Batch] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenq.config.schema import Settings
+from greenq.errors import ConfigError
 from greenq.results.base import ResultStore
 from greenq.results.table import connect, load, schemes
 
@@ -23,6 +24,21 @@ def open(
     Raises:
         ConfigError: no result store has such an address, or the address has a mistake.
     """
-    if settings.results.url is None:
+    url = settings.results.url
+    if url is None:
         return None
-    return connect(settings.results.url, encode, decode, settings.results.timeout)
+    if url in ("rpc", "rpc:", "rpc:/", "rpc://"):
+        url = _beside(settings.broker.url)
+    return connect(url, encode, decode, settings.results.timeout)
+
+
+def _beside(broker: str) -> str:
+    """The address of replies over the broker's server, as Celery's ``rpc://`` means it."""
+    scheme, _, rest = broker.partition("://")
+    secure = {"amqp": "rpc", "pyamqp": "rpc", "amqps": "rpcs", "pyamqps": "rpcs"}
+    if scheme not in secure:
+        raise ConfigError(
+            "results.url: rpc:// sends results through the broker, which must be RabbitMQ (amqp://): choose "
+            "another store, or give rpc://host the address of a RabbitMQ"
+        )
+    return f"{secure[scheme]}://" + rest.replace(f"{scheme}://", f"{secure[scheme]}://")

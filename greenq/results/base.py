@@ -32,9 +32,12 @@ class ResultStore(ABC):
             stores that keep the parts of a record apart.
     """
 
-    def __init__(
-        self, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]
-    ) -> None:
+    @property
+    def reply_to(self) -> str | None:
+        """Where the results of this process's calls are to be sent; None for a store that all can reach."""
+        return None
+
+    def __init__(self, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> None:
         self._encode = encode
         self._decode = decode
 

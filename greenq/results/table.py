@@ -20,6 +20,7 @@ BUILTIN: dict[str, tuple[str, str]] = {
         ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
         ("greenq.results.redis", "RedisStore"),
     ),
+    **dict.fromkeys(("rpc", "rpcs"), ("greenq.results.rpc", "RpcStore")),
     "file": ("greenq.results.files", "FileStore"),
     "s3": ("greenq.results.files", "FileStore"),
 }

@@ -31,6 +31,7 @@ from greenq.message import (
     STARTED,
     SUCCESS,
     Delivery,
+    Message,
     Outcome,
     Result,
     Settlement,
@@ -202,7 +203,10 @@ class Endings:
         if isinstance(id, str) and id and self._store() is not None:
             # Whoever waits for it must not wait for ever; a replay forgets this record first.
             result = self._if_encodable(
-                Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
+                Result(
+                    id, FAILURE, describe(error), date_done=now(), expires=self._expires,
+                    reply_to=_reply_to(delivery.message),
+                )  # fmt: skip
             )
         settlement = Settlement(delivery, Verdict.DEAD, reason=plain(reason))
         return Outcome(delivery, (), result, settlement, REJECTED)
@@ -215,6 +219,7 @@ class Endings:
             children=[child.as_tuple() for child in request.children],
             date_done=now(),
             expires=self._expires,
+            reply_to=_reply_to(request.message),
         )
 
     def _exception(
@@ -245,6 +250,12 @@ class Endings:
         store = self._store()
         assert store is not None
         store.encode(result)
+
+
+def _reply_to(message: Message | None) -> str | None:
+    """The queue that the call wants its result in, if it names one."""
+    reply_to = None if message is None else message.properties.get("reply_to")
+    return reply_to if isinstance(reply_to, str) and reply_to else None
 
 
 def now() -> str:
