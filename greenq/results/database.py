@@ -1,0 +1,389 @@
+"""Results in any database that SQLAlchemy knows, in Celery's own tables."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from greenq.brokers.owner import Late, Owner
+from greenq.config.masking import mask
+from greenq.errors import ConfigError, DecodeError, EncodeError, GreenqError, ResultStoreError
+from greenq.message import READY_STATES, Result
+from greenq.results.base import ResultStore
+from greenq.results.polling import Poller
+
+__all__ = ["DatabaseStore"]
+
+CHUNK = 500
+"""Results of one statement: some databases take few parameters."""
+ATTEMPTS = 8
+"""How often a transaction is tried that others got in the way of."""
+LONGEST_ID = 155
+EXTENDED = ("name", "worker", "retries", "queue")
+"""What Celery keeps with ``result_extended``, as it is."""
+ENCODED = ("args", "kwargs")
+"""The same, encoded by the result serializer."""
+
+_integer = sa.Integer().with_variant(sa.BigInteger, "mssql")
+metadata = sa.MetaData()
+TASKS = sa.Table(
+    "celery_taskmeta",
+    metadata,
+    sa.Column("id", _integer, sa.Sequence("task_id_sequence"), primary_key=True, autoincrement=True),
+    sa.Column("task_id", sa.String(LONGEST_ID), unique=True),
+    sa.Column("status", sa.String(50)),
+    sa.Column("result", sa.LargeBinary, nullable=True),
+    sa.Column("date_done", sa.DateTime, nullable=True, index=True),
+    sa.Column("traceback", sa.Text, nullable=True),
+    sa.Column("children", sa.LargeBinary, nullable=True),
+    sa.Column("name", sa.String(155), nullable=True),
+    sa.Column("args", sa.LargeBinary, nullable=True),
+    sa.Column("kwargs", sa.LargeBinary, nullable=True),
+    sa.Column("worker", sa.String(155), nullable=True),
+    sa.Column("retries", sa.Integer, nullable=True),
+    sa.Column("queue", sa.String(155), nullable=True),
+    sa.Column("stamps", sa.LargeBinary, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""Celery's table, with the columns of ``result_extended``; Celery uses those that it knows."""
+GROUPS = sa.Table(
+    "celery_tasksetmeta",
+    metadata,
+    sa.Column("id", _integer, sa.Sequence("taskset_id_sequence"), autoincrement=True, primary_key=True),
+    sa.Column("taskset_id", sa.String(LONGEST_ID), unique=True),
+    sa.Column("result", sa.LargeBinary, nullable=True),
+    sa.Column("date_done", sa.DateTime, nullable=True, index=True),
+    sqlite_autoincrement=True,
+)
+ENDS = sa.Table(
+    "greenq_taskexpiry",
+    metadata,
+    sa.Column("task_id", sa.String(LONGEST_ID), primary_key=True),
+    sa.Column("expires", sa.Double, nullable=False, index=True),
+)
+"""When results may be forgotten, which Celery's tables have no room for; seconds since the epoch."""
+
+
+class DatabaseStore(ResultStore):
+    """Keeps results where and as Celery's database backend does (5.7 and later).
+
+    Parameters:
+        url: ``db+`` and an address of SQLAlchemy's: ``db+postgresql+psycopg://user@host/shop``.
+        encode, decode: see `ResultStore`.
+        timeout: seconds that a call may take which is given no timeout of its own.
+
+    Raises:
+        ConfigError: the address has a mistake, or the database's driver is not installed.
+
+    Source: celery.backends.database (``models``, ``DatabaseBackend._update_result``).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        encode: Callable[[Any], bytes],
+        decode: Callable[[bytes], Any],
+        timeout: float = 30.0,
+    ) -> None:
+        super().__init__(encode, decode)
+        self._timeout = timeout
+        self._where = mask(url.partition("?")[0])
+        self._engine = _engine(url[len("db+") :], self._where)
+        self._columns: set[str] | None = None
+        self._owner = Owner("greenq-database", lambda: self._engine.dispose(close=False))
+        self._poller = Poller(lambda ids: self._find(ids, self._timeout, ended=True))
+        self._closed = False
+
+    # ── a record and its columns ─────────────────────────────────────────────────────────────────────────
+
+    def encode(self, result: Result) -> None:
+        extra = result.extra
+        stamped = extra.get("stamped_headers")
+        stamps = {name: extra[name] for name in stamped if name in extra} if stamped else None
+        row = {
+            "task_id": result.id,
+            "status": result.state,
+            "result": self._encode(result.value),
+            "date_done": result.date_done,
+            "traceback": result.traceback,
+            "children": self._encode(result.children) if result.children else None,
+            **{name: extra.get(name) for name in EXTENDED},
+            **{name: None if extra.get(name) is None else self._encode(extra[name]) for name in ENCODED},
+            "stamps": self._encode({"stamped_headers": stamped, "stamps": stamps}) if stamped else None,
+        }
+        if len(result.id) > LONGEST_ID:
+            raise EncodeError(
+                f"the task's id is longer than {LONGEST_ID} characters, which Celery's table has"
+            )
+        result.payload = msgpack.packb(row, unicode_errors="surrogatepass")
+        result.value = None
+
+    def decode(self, payload: bytes) -> Result:
+        try:
+            row = msgpack.unpackb(payload, unicode_errors="surrogatepass")
+            return self._result(row)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DecodeError(f"the result is no row of a database: {error}") from error
+
+    def _result(self, row: dict[str, Any]) -> Result:
+        extra = {name: row[name] for name in EXTENDED if row.get(name) is not None}
+        extra.update((name, self._decode(row[name])) for name in ENCODED if row.get(name) is not None)
+        if row.get("stamps") is not None:
+            about = self._decode(row["stamps"])
+            extra.update(about.get("stamps") or {}, stamped_headers=about.get("stamped_headers"))
+        done = row.get("date_done")
+        if isinstance(done, datetime):
+            done = (done if done.tzinfo is not None else done.replace(tzinfo=UTC)).isoformat()
+        return Result(
+            id=row["task_id"],
+            state=row["status"],
+            value=None if row.get("result") is None else self._value(row["result"]),
+            traceback=row.get("traceback"),
+            children=self._decode(row["children"]) if row.get("children") is not None else [],
+            date_done=done,
+            extra=extra,
+        )
+
+    def _value(self, stored: bytes) -> Any:
+        try:
+            return self._decode(stored)
+        except GreenqError as error:
+            if stored[:1] == b"\x80":
+                raise DecodeError(
+                    "the stored result is a pickle, as Celery before 5.7 wrote them: it is not read, "
+                    "for reading it could run code"
+                ) from error
+            raise
+
+    # ── storing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, results: Sequence[Result], timeout: float) -> None:
+        self._open()
+        latest: dict[str, Result] = {}
+        for result in results:
+            known = latest.get(result.id)
+            if known is None or known.state not in READY_STATES:
+                latest[result.id] = result
+        ordered = [latest[id] for id in sorted(latest)]  # the same order everywhere: nobody waits in a circle
+        deadline = time.monotonic() + timeout
+
+        chunks = [ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK)]
+
+        def store() -> None:
+            for chunk in chunks:
+                self._again(partial(self._store, results=chunk), deadline)
+
+        if ordered:
+            self._call(store, timeout)
+            ended = {one.id: one for one in ordered if one.state in READY_STATES}
+            wanted = self._poller.waiters.wanted(ended)
+            if wanted:
+                self._poller.tell({id: self.decode(ended[id].payload) for id in wanted})
+
+    def _store(self, connection: sa.Connection, results: Sequence[Result]) -> None:
+        now = time.time()
+        ids = [result.id for result in results]
+        standing = dict[str, bool]()
+        query = sa.select(TASKS.c.task_id, TASKS.c.status, ENDS.c.expires).select_from(
+            TASKS.outerjoin(ENDS, TASKS.c.task_id == ENDS.c.task_id)
+        )
+        query = query.where(TASKS.c.task_id.in_(ids)).order_by(TASKS.c.task_id).with_for_update(of=TASKS)
+        for id, state, expires in connection.execute(query):
+            standing[id] = state in READY_STATES and (expires is None or expires > now)
+        kept = [result for result in results if not standing.get(result.id, False)]
+        if not kept:
+            return
+        columns = self._known(connection)
+        new: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
+        for result in kept:
+            row = msgpack.unpackb(result.payload, unicode_errors="surrogatepass")
+            row["date_done"] = _moment(row["date_done"])
+            row = {name: value for name, value in row.items() if name in columns}
+            (changed if result.id in standing else new).append(row)
+        if new:
+            connection.execute(sa.insert(TASKS), new)
+        if changed:
+            names = [name for name in changed[0] if name != "task_id"]
+            connection.execute(
+                sa.update(TASKS)
+                .where(TASKS.c.task_id == sa.bindparam("the_id"))
+                .values({name: sa.bindparam(f"new_{name}") for name in names}),
+                [{"the_id": r["task_id"], **{f"new_{name}": r[name] for name in names}} for r in changed],
+            )
+        connection.execute(sa.delete(ENDS).where(ENDS.c.task_id.in_([result.id for result in kept])))
+        ends = [{"task_id": r.id, "expires": now + r.expires} for r in kept if r.expires is not None]
+        if ends:
+            connection.execute(sa.insert(ENDS), ends)
+
+    def _known(self, connection: sa.Connection) -> set[str]:
+        """The columns that there are: a Celery without ``result_extended`` made some only."""
+        if self._columns is None:
+            self._columns = {column["name"] for column in sa.inspect(connection).get_columns(TASKS.name)}
+        return self._columns
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
+        self._open()
+        return self._find(list(dict.fromkeys(ids)), timeout)
+
+    def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
+        wanted = frozenset(ids)
+        self._open()
+        found = self._poller.wait(wanted, timeout) if wanted else {}
+        if not found:
+            self._open()
+        return found
+
+    def _find(self, ids: Collection[str], timeout: float, ended: bool = False) -> dict[str, Result]:
+        wanted = list(ids)
+        deadline = time.monotonic() + timeout
+
+        def find(connection: sa.Connection) -> list[dict[str, Any]]:
+            columns = [TASKS.c[name] for name in self._known(connection) if name in TASKS.c]
+            query = sa.select(*columns, ENDS.c.expires).select_from(
+                TASKS.outerjoin(ENDS, TASKS.c.task_id == ENDS.c.task_id)
+            )
+            if ended:
+                query = query.where(TASKS.c.status.in_(sorted(READY_STATES)))
+            rows: list[dict[str, Any]] = []
+            for at in range(0, len(wanted), CHUNK):
+                some = query.where(TASKS.c.task_id.in_(wanted[at : at + CHUNK]))
+                rows += [dict(row._mapping) for row in connection.execute(some)]
+            return rows
+
+        if not wanted:
+            return {}
+        rows: list[dict[str, Any]] = self._call(lambda: self._again(find, deadline, write=False), timeout)
+        now = time.time()
+        return {
+            row["task_id"]: self._result(row)
+            for row in rows
+            if row["expires"] is None or row["expires"] > now
+        }
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def forget(self, ids: Iterable[str]) -> None:
+        unwanted = list(ids)
+
+        def forget(connection: sa.Connection) -> None:
+            for at in range(0, len(unwanted), CHUNK):
+                self._drop(connection, unwanted[at : at + CHUNK])
+
+        self._open()
+        if unwanted:
+            deadline = time.monotonic() + self._timeout
+            self._call(lambda: self._again(forget, deadline), self._timeout)
+
+    def expire(self) -> int:
+        def expire(connection: sa.Connection) -> int:
+            past = sa.select(ENDS.c.task_id).where(ENDS.c.expires <= time.time()).limit(CHUNK)
+            ids = list(connection.execute(past.with_for_update()).scalars())
+            if ids:
+                self._drop(connection, ids)
+            return len(ids)
+
+        self._open()
+        deadline = time.monotonic() + self._timeout
+        expired = 0
+        while some := self._call(lambda: self._again(expire, deadline), deadline - time.monotonic()):
+            expired += some
+        return expired
+
+    def _drop(self, connection: sa.Connection, ids: Sequence[str]) -> None:
+        connection.execute(sa.delete(TASKS).where(TASKS.c.task_id.in_(ids)))
+        connection.execute(sa.delete(ENDS).where(ENDS.c.task_id.in_(ids)))
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._poller.close()
+        with contextlib.suppress(ResultStoreError):
+            self._call(self._engine.dispose, self._timeout)
+        self._closed = True
+        self._owner.close(1.0)
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ResultStoreError("this result store is closed: make another one")
+
+    # ── the database ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _call(self, fn: Callable[[], Any], timeout: float) -> Any:
+        self._open()
+        try:
+            return self._owner.call(fn, timeout)
+        except Late as late:
+            raise ResultStoreError(
+                f"the database at {self._where} did not answer within {timeout:.3g} s ({late}): "
+                "check that it runs and is not overloaded"
+            ) from late
+        except SQLAlchemyError as error:
+            raise ResultStoreError(f"the database at {self._where} failed: {_said(error)}") from error
+
+    def _again(self, fn: Callable[[sa.Connection], Any], deadline: float, write: bool = True) -> Any:
+        """Run a transaction, again if others got in its way; the tables are made when they are missing."""
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._engine.connect().execution_options(greenq_write=write) as connection:
+                    if self._columns is None:
+                        metadata.create_all(connection)
+                        connection.commit()
+                    value = fn(connection)
+                    connection.commit()
+                    return value
+            except (IntegrityError, OperationalError, DBAPIError):
+                self._columns = None
+                if attempt == ATTEMPTS - 1 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01 * 2**attempt)
+        return None
+
+
+def _engine(url: str, where: str) -> sa.Engine:
+    try:
+        engine = sa.create_engine(
+            url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_pre_ping=True, pool_recycle=3600
+        )
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the database of {where} needs the package {error.name}, which is not installed: "
+            f"pip install {error.name}, or name another driver, as in db+postgresql+psycopg://"
+        ) from error
+    except (SQLAlchemyError, ValueError) as error:
+        raise ConfigError(f"{where} is no address of a database: {_said(error)}") from error
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _take_over_transactions)
+        sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _take_over_transactions(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout = 30000")
+
+
+def _begin(connection: sa.Connection) -> None:
+    # A transaction that reads first and then writes would be refused where another one does the same.
+    write = connection.get_execution_options().get("greenq_write", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
+
+
+def _said(error: Exception) -> str:
+    original = getattr(error, "orig", None) or error
+    return " ".join(f"{type(original).__name__}: {original}".split())[:300]
