@@ -54,7 +54,7 @@ class RedisBroker(Broker):
             "What the server forgets is lost: for restarts set appendonly yes (appendfsync always).",
             "A failover to an asynchronous replica can lose the last writes, acknowledged ones too.",
             "Priority 0 is the most urgent, as with Celery on Redis; 0 to 9 share four lists.",
-            "Redis Cluster is not supported.",
+            "In a Redis Cluster all keys of an address lie in one slot, so on one node.",
         ),
         urgent=0,
     )

@@ -12,13 +12,14 @@ from greenq.errors import ConfigError
 
 __all__ = ["connect", "load", "schemes"]
 
+REDIS = (
+    "redis", "rediss", "redis+socket", "redis+cluster", "rediss+cluster", "unix", "sentinel",
+    "valkey", "valkeys", "valkey+socket", "valkey+cluster", "valkeys+cluster",
+)  # fmt: skip
 BUILTIN: dict[str, tuple[str, str]] = {
     "sqlite": ("greenq.brokers.sqlite", "SqliteBroker"),
     "memory": ("greenq.brokers.memory", "MemoryBroker"),
-    **dict.fromkeys(
-        ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
-        ("greenq.brokers.redis", "RedisBroker"),
-    ),
+    **dict.fromkeys(REDIS, ("greenq.brokers.redis", "RedisBroker")),
     **dict.fromkeys(("amqp", "amqps", "pyamqp", "pyamqps"), ("greenq.brokers.amqp", "AmqpBroker")),
     **dict.fromkeys(
         ("filesystem", "sqs", "zookeeper", "etcd", "consul", "mongodb", "kafka", "gcpubsub", "pgmq", "qpid"),

@@ -18,6 +18,9 @@ PLAIN = ("redis", "valkey")
 SECURE = ("rediss", "valkeys")
 UNIX = ("redis+socket", "valkey+socket", "unix", "socket")
 SENTINEL = ("sentinel",)
+CLUSTER = ("redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster")
+SEVERAL = SENTINEL + CLUSTER
+TAG = "{greenq}."
 
 TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 SENTINEL_OPTIONS = ("master_name", "sentinel_username", "sentinel_password", "ssl")
@@ -50,7 +53,7 @@ class Address:
     """Where a server is, and how keys are named there.
 
     Parameters:
-        hosts: of the server, or of its sentinels if `master` is set.
+        hosts: of the server, of its sentinels if `master` is set, or of some nodes of a `cluster`.
         path: of the Unix socket, instead of hosts.
         prefix: stands before every key (kombu's ``global_keyprefix``).
         steps: the priorities that have a list of their own, ascending (kombu's ``priority_steps``).
@@ -66,6 +69,7 @@ class Address:
     password: str | None = field(default=None, repr=False)
     tls: Tls | None = None
     master: str | None = None
+    cluster: bool = False
     sentinel_user: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
     prefix: str = ""
@@ -99,8 +103,8 @@ def parse(url: str) -> Address:
     parts = _parts(url.strip())
     first, last = _split(parts[0]), _split(parts[-1])
     scheme = first.scheme
-    if len(parts) > 1 and scheme not in SENTINEL:
-        raise ConfigError("several addresses make sense with sentinel:// only: name one server")
+    if len(parts) > 1 and scheme not in SEVERAL:
+        raise ConfigError("several addresses make sense with sentinel:// and clusters only: name one server")
     given = _options(last, scheme)
     common: dict[str, Any] = {
         "user": unquote(first.username) if first.username else None,
@@ -118,16 +122,18 @@ def parse(url: str) -> Address:
     db = _db(given.get("db") or given.get("virtual_host") or last.path.strip("/") or "0")
     if scheme in SENTINEL:
         return _sentinel(parts, given, db, common)
+    if scheme in CLUSTER:
+        return _cluster(parts, given, db, common)
     tls = _tls(given) if scheme in SECURE else None
     return Address(hosts=(_host(first, PORT),), db=db, tls=tls, **common)
 
 
 def _parts(url: str) -> list[str]:
-    """The addresses in a list of them; further sentinels may be named by host and port alone."""
+    """The addresses in a list of them; further sentinels and nodes may be named by host and port alone."""
     parts: list[str] = []
     for part in re.split(r"[;,](?=[a-z+]+://)", url):
         scheme, separator, rest = part.partition("://")
-        if not separator or scheme not in SENTINEL:
+        if not separator or scheme not in SEVERAL:
             parts.append(part)
             continue
         end = re.search("[/?]|$", rest)
@@ -157,7 +163,7 @@ def _host(parts: SplitResult, port: int) -> tuple[str, int]:
 
 def _options(parts: SplitResult, scheme: str) -> dict[str, str]:
     known = [*OPTIONS]
-    if scheme in SECURE or scheme in SENTINEL:
+    if scheme in SECURE or scheme in SENTINEL or scheme.endswith("s+cluster"):
         known += TLS_OPTIONS
     if scheme in SENTINEL:
         known += SENTINEL_OPTIONS
@@ -188,6 +194,20 @@ def _sentinel(parts: list[str], given: dict[str, str], db: int, common: dict[str
         tls=_tls(given) if secure else None,
         **common,
     )
+
+
+def _cluster(parts: list[str], given: dict[str, str], db: int, common: dict[str, Any]) -> Address:
+    if db:
+        raise ConfigError(f"a cluster has no database {db}: leave it out")
+    common["prefix"] = prefix = common.get("prefix", TAG)
+    if not re.search(r"\{[^}]+\}", prefix):
+        raise ConfigError(
+            "in a cluster all keys of an address must lie in one slot: "
+            f"give global_keyprefix a {{tag}}, such as {{{prefix.rstrip('.:-_') or 'shop'}}}."
+        )
+    tls = _tls(given) if parts[0].startswith(("rediss", "valkeys")) else None
+    hosts = dict.fromkeys(_host(_split(part), PORT) for part in parts)
+    return Address(hosts=tuple(hosts), cluster=True, tls=tls, **common)
 
 
 def _fleet(given: dict[str, str]) -> dict[str, object]:

@@ -55,8 +55,9 @@ ADVICE = {
     "LOADING": "it is still loading its data: wait",
     "MASTERDOWN": "it lost its primary: wait for the failover",
     "CLUSTERDOWN": "its cluster is down",
-    "MOVED": "it belongs to a Redis Cluster, which greenq does not support: use a single server or Sentinel",
-    "CROSSSLOT": "it is a Redis Cluster, which greenq does not support: use a single server or Sentinel",
+    "MOVED": "it belongs to a Redis Cluster: use redis+cluster:// in the address",
+    "ASK": "it gives these keys to another node of the cluster just now: wait",
+    "CROSSSLOT": "it is a Redis Cluster: use redis+cluster:// in the address",
     "MISCONF": "it cannot save to its disk and takes no writes: see its log",
     "BUSY": "a script keeps it busy: see SCRIPT KILL",
     "NOPROTO": "it is too old: greenq needs Redis 6.2 or newer, or Valkey",
@@ -74,6 +75,8 @@ def refusal(text: str) -> Refused:
         code, advice = "WRONGPASS", ADVICE["WRONGPASS"]
     if code == "ERR" and "without any password configured" in text:
         code, advice = "WRONGPASS", "it has no password set, but the address gives one: drop it there"
+    if code == "ERR" and "non local key in a cluster" in text:
+        code, advice = "MOVED", ADVICE["MOVED"]
     if code == "ERR" and "DB index is out of range" in text:
         advice = "it does not have so many databases: choose a smaller number in the address"
     if code == "ERR" and "unknown command" in text and "HELLO" in text:

@@ -16,11 +16,11 @@ from greenq.redis.address import Address
 from greenq.redis.envelope import Unreadable, unpack
 from greenq.redis.failures import Failure, Unreachable, refusal
 from greenq.redis.keys import Keys
-from greenq.redis.lane import Client
+from greenq.redis.lane import ELSEWHERE, Client
 from greenq.redis.link import Link, world
+from greenq.redis.opening import open_link
 from greenq.redis.resp import ReplyError
 from greenq.redis.scripts import FETCH, GIVE_BACK, SOURCES
-from greenq.redis.sentinel import open_link
 from pools import native
 
 __all__ = ["Fetcher"]
@@ -151,18 +151,9 @@ class Fetcher:
             first = self._number
             self._number += n
         places, arguments = self._order(plan, n)
-        fetch = (
-            "EVALSHA",
-            FETCH.sha,
-            0,
-            *plan.head,
-            n,
-            self._nonce,
-            first,
-            int(arm),
-            len(queues),
-            *arguments,
-        )
+        given = (*plan.head, n, self._nonce, first, int(arm), len(queues), *arguments)
+        declared = self._client.declared(given)
+        fetch = ("EVALSHA", FETCH.sha, len(declared), *declared, *given)
         commands = [("CLIENT", "CACHING", "YES"), plan.watch, fetch] if arm else [fetch]
         deadline = time.monotonic() + self._timeout
         try:
@@ -174,7 +165,10 @@ class Fetcher:
             self._doubtful.append((first, first + n))
             raise
         if type(reply) is ReplyError:
-            raise refusal(str(reply))
+            problem = refusal(str(reply))
+            if problem.code in ELSEWHERE:
+                raise Unreachable(str(problem), True)
+            raise problem
         deliveries = self._deliveries(reply, first, places)
         if len(reply) % 3 == 2 and not deliveries:
             raise BrokerError(f"a queue cannot be read: {refusal(reply[-1].decode('utf-8', 'replace'))}")

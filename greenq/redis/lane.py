@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from greenq.redis.address import Address
 from greenq.redis.failures import TEMPORARY, Closed, Failure, Late, Unreachable, refusal
 from greenq.redis.link import Link, world
+from greenq.redis.opening import open_link
 from greenq.redis.resp import ReplyError, pack
 from greenq.redis.scripts import SOURCES, Script
-from greenq.redis.sentinel import open_link
 from pools import native
 
-__all__ = ["Client", "Lane"]
+__all__ = ["ELSEWHERE", "Client", "Lane"]
 
 PAUSE_FIRST, PAUSE_MOST = 0.02, 0.5
 """Seconds between attempts to connect again: doubled each time, up to the most."""
 
+ELSEWHERE = ("READONLY", "MOVED", "ASK")
+"""Errors of a server that does not have our keys any more, or is about to give them away."""
 ABANDONED_AFTER = 5.0
 """Seconds after its deadline that a turn is over even if nobody ended it."""
 
@@ -177,8 +179,8 @@ class Lane:
             self._drop(link)
             raise
         link.used = time.monotonic()
-        if type(replies[0]) is ReplyError and str(replies[0]).startswith("READONLY"):
-            # The server became a replica: whoever is the primary now is found by connecting again.
+        if type(replies[0]) is ReplyError and str(replies[0]).startswith(ELSEWHERE):
+            # It became a replica, or gave our keys away: who has them now is found by connecting again.
             self._drop(link)
         return replies
 
@@ -267,7 +269,7 @@ class Client:
         """
         replies = self._run(commands, deadline, again) if commands else []
         pause = PAUSE_FIRST
-        while refused := [i for i, reply in enumerate(replies) if _is_temporary(reply)]:
+        while refused := [i for i, reply in enumerate(replies) if self._is_temporary(reply)]:
             if time.monotonic() + pause >= deadline:
                 break
             native.Signal().wait(pause)
@@ -305,12 +307,29 @@ class Client:
 
     def script(self, script: Script, arguments: Sequence[Any], deadline: float, again: bool = False) -> Any:
         """Run a script, which the server may have to be given first."""
-        command = ("EVALSHA", script.sha, 0, *arguments)
+        keys = self.declared(arguments)
+        command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
         reply = self.run([command], deadline, again)[0]
         if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):
             self.all([("SCRIPT", "LOAD", source) for source in SOURCES], deadline, True)
             reply = self.run([command], deadline, again)[0]
         return self.done(reply)
+
+    def declared(self, arguments: Iterable[Any]) -> list[str]:
+        """The keys among a script's arguments, where the server must know them: in a cluster.
+
+        While a slot moves to another node, only what was declared keeps a script from running on half of it.
+        """
+        if not self.address.cluster:
+            return []
+        prefix = self.address.prefix
+        return list(dict.fromkeys(a for a in arguments if type(a) is str and a.startswith(prefix)))
+
+    def _is_temporary(self, reply: Any) -> bool:
+        if type(reply) is not ReplyError:
+            return False
+        code = str(reply).partition(" ")[0]
+        return code in TEMPORARY or (self.address.cluster and code in ELSEWHERE)
 
     def close(self) -> None:
         """End all connections. Idempotent."""
@@ -319,7 +338,3 @@ class Client:
         if self._pid == os.getpid():
             for lane in lanes:
                 lane.close()
-
-
-def _is_temporary(reply: Any) -> bool:
-    return type(reply) is ReplyError and str(reply).partition(" ")[0] in TEMPORARY

@@ -9,8 +9,8 @@ from greenq.redis.address import Address
 from greenq.redis.failures import Failure, refusal
 from greenq.redis.keys import Keys
 from greenq.redis.link import Link
+from greenq.redis.opening import open_link
 from greenq.redis.resp import ReplyError
-from greenq.redis.sentinel import open_link
 from greenq.redis.upkeep import renewal
 from pools import native
 

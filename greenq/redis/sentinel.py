@@ -10,21 +10,19 @@ from greenq.redis.failures import Failure, Refused, Unreachable
 from greenq.redis.link import Link
 from greenq.redis.resp import ReplyError
 
-__all__ = ["open_link"]
+__all__ = ["to_primary"]
 
 PATIENCE = 2.0
 """Seconds for one sentinel: a dead one must not use up the time for the others."""
 
 
-def open_link(address: Address, deadline: float, *, off_hub: bool = False) -> Link:
-    """Connect to the server, or to the one that the sentinels call the primary.
+def to_primary(address: Address, deadline: float, off_hub: bool) -> Link:
+    """Connect to the server that the sentinels call the primary.
 
     Raises:
         Unreachable: nobody answers, or no sentinel knows the primary.
         Refused: the server does not let us in.
     """
-    if address.master is None:
-        return Link(address, deadline, off_hub=off_hub)
     problems = []
     for host in address.hosts:
         try:

@@ -12,8 +12,8 @@ from typing import Any
 from greenq.redis.address import Address
 from greenq.redis.failures import Closed, Failure, Late, refusal
 from greenq.redis.link import Link
+from greenq.redis.opening import open_link
 from greenq.redis.resp import ReplyError, is_push, pack
-from greenq.redis.sentinel import open_link
 from pools import native
 
 __all__ = ["Subscriber"]

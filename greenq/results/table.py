@@ -13,13 +13,14 @@ from greenq.results.base import ResultStore
 
 __all__ = ["connect", "load", "schemes"]
 
+REDIS = (
+    "redis", "rediss", "redis+socket", "redis+cluster", "rediss+cluster", "unix", "sentinel",
+    "valkey", "valkeys", "valkey+socket", "valkey+cluster", "valkeys+cluster",
+)  # fmt: skip
 BUILTIN: dict[str, tuple[str, str]] = {
     "sqlite": ("greenq.results.sqlite", "SqliteStore"),
     "memory": ("greenq.results.memory", "MemoryStore"),
-    **dict.fromkeys(
-        ("redis", "rediss", "redis+socket", "unix", "sentinel", "valkey", "valkeys", "valkey+socket"),
-        ("greenq.results.redis", "RedisStore"),
-    ),
+    **dict.fromkeys(REDIS, ("greenq.results.redis", "RedisStore")),
     **dict.fromkeys(("rpc", "rpcs"), ("greenq.results.rpc", "RpcStore")),
     "file": ("greenq.results.files", "FileStore"),
     "s3": ("greenq.results.files", "FileStore"),
