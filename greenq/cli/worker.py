@@ -85,7 +85,6 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
             "config": os.path.abspath(config) if config else None,
             "overrides": {key: list(pair) for key, pair in chosen.items()},
             "processes": settings.worker.processes,
-            "queues": list(settings.worker.queues),
             "burst": burst,
             "shutdown_timeout": settings.worker.shutdown_timeout,
         }

@@ -5,6 +5,7 @@ Nothing may be imported here before `patch` that opens a socket, starts a thread
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -27,10 +28,10 @@ def main(fd: int) -> NoReturn:
     try:
         code = run(spec)
     except (GreenqError, PoolError) as error:
-        print(f"greenq worker: {error}", file=sys.stderr, flush=True)
+        tell(f"greenq worker: {error}")
         code = EXIT_MISTAKE
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
     # Threads that a task left blocked in C code must not keep the process.
     os._exit(code)
 
@@ -62,19 +63,15 @@ def run(spec: dict[str, Any]) -> int:
     worker.on_finish = listener.post
     worker.start()
     if spec["index"] == 0 and not spec["release"]:
-        print(
-            banner(
-                app.config,
-                app.main or spec["app"],
-                len(app.tasks),
-                worker.node,
-                __version__,
-                worker.pool.capacity,
-            ),
-            file=sys.stderr,
-            flush=True,
-        )
+        main = app.main or spec["app"]
+        tell(banner(app.config, main, len(app.tasks), worker.node, __version__, worker.pool.capacity))
     return obey(worker, listener, app.settings.worker.shutdown_timeout)
+
+
+def tell(text: str) -> None:
+    """Tell people on standard error, if somebody still listens there."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def patch(spec: dict[str, Any]) -> str:

@@ -7,10 +7,12 @@ of a dead one is told that name and gives the leases back at once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from typing import Any, NoReturn
 
@@ -39,6 +41,7 @@ def launch(spec: dict[str, Any]) -> NoReturn:
         spec: ``app``, ``config`` (a path), ``overrides`` (dotted key to value and option name),
             ``processes``, ``burst``, ``shutdown_timeout`` (seconds).
     """
+    keep_standard_streams()
     os.execv(sys.executable, interpreter("greenq.worker.supervisor", hand_over(spec)))
 
 
@@ -51,17 +54,31 @@ def interpreter(module: str, fd: int) -> list[str]:
     return [sys.executable, "-P", "-c", f"from {module} import main; main({fd})"]
 
 
+def keep_standard_streams() -> None:
+    """Open what is closed of descriptors 0 to 2, or the next file to be opened would get what is printed."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # It gets the lowest number that is free: this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def hand_over(spec: dict[str, Any]) -> int:
-    """Put `spec` into a pipe and return its reading end, open across exec."""
-    reader, writer = os.pipe()
-    os.set_inheritable(reader, True)
-    with open(writer, "wb") as file:
+    """Put `spec` into a file without a name and return its descriptor, open across exec.
+
+    A pipe would hold 64 KiB, and block for ever with thousands of queues.
+    """
+    with tempfile.TemporaryFile() as file:
         file.write(json.dumps(spec).encode())
-    return reader
+        file.seek(0)
+        fd = os.dup(file.fileno())
+    os.set_inheritable(fd, True)
+    return fd
 
 
 def take_over(fd: int) -> dict[str, Any]:
-    """Read back what `hand_over` put into the pipe."""
+    """Read back what `hand_over` was given."""
     with open(fd, "rb") as file:
         return json.loads(file.read())  # type: ignore[no-any-return]
 
@@ -80,6 +97,8 @@ class Child:
         self.start_at: float | None = 0.0
         self.dead: list[str] = []
         """Names of its predecessors whose leases are still to be given back."""
+        self.kill_at: float | None = None
+        """When it is killed, if it was told to stop and has not ended by then."""
 
 
 class Supervisor:
@@ -88,11 +107,11 @@ class Supervisor:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._children = [Child(i) for i in range(spec["processes"])]
-        self._stop_signal: int | None = None
-        self._kill_at: float | None = None
+        self._stopping = False
         self._generation = 0
         self._replacing: list[Child] = []
         self._exitcode = 0
+        self._terminal = next((fd for fd in range(3) if os.isatty(fd)), None)
 
     def run(self) -> int:
         """Supervise until the end; the exit code of the whole command."""
@@ -110,10 +129,10 @@ class Supervisor:
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _pending(self) -> bool:
-        return self._stop_signal is None and any(c.start_at is not None for c in self._children)
+        return not self._stopping and any(c.start_at is not None for c in self._children)
 
     def _start_due(self) -> None:
-        if self._stop_signal is not None:
+        if self._stopping:
             return
         now = time.monotonic()
         for child in self._children:
@@ -130,18 +149,12 @@ class Supervisor:
             "release": child.dead,
             "supervisor": os.getpid(),
         }
-        fd = hand_over(spec)
+        child.kill_at = None
         try:
-            child.pid = os.posix_spawn(
-                sys.executable,
-                interpreter("greenq.worker.process", fd),
-                os.environ,
-                # A group of its own: a terminal's Ctrl-C must reach a worker once, through this process.
-                setpgroup=0,
-                setsigmask=(),
-            )
-        finally:
-            os.close(fd)
+            child.pid = spawn(spec)
+        except OSError as error:
+            self._put_off(child, f"could not be started ({error})")
+            return
         child.started = time.monotonic()
         child.start_at = None
         child.dead = []
@@ -149,37 +162,50 @@ class Supervisor:
     # ── signals ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _handle(self, signum: int) -> None:
+        if signum == signal.SIGHUP and self._terminal is not None and not os.isatty(self._terminal):
+            # The terminal that the command was started in is gone, and nobody asked for new workers.
+            signum = signal.SIGTERM
         if signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            patience = self._spec["shutdown_timeout"] if self._stop_signal is None else 0.0
-            self._stop_signal = signum
-            self._kill_at = time.monotonic() + patience + GRACE
-            self._send(signal.SIGTERM)
-        elif signum == signal.SIGHUP and not self._replacing:
+            patience = self._spec["shutdown_timeout"] if not self._stopping else 0.0
+            self._stop_all(patience)
+        elif signum == signal.SIGHUP:
             say("replacing the workers one by one")
-            self._replacing = [child for child in self._children if child.pid]
-            self._replace_next()
+            # Asked again meanwhile, those that were replaced have their turn once more.
+            first = self._replacing[:1]
+            self._replacing = first + [c for c in self._children if c.pid and c not in first]
+            if not first:
+                self._replace_next()
 
     def _replace_next(self) -> None:
-        if self._replacing and self._stop_signal is None and self._replacing[0].pid:
-            os.kill(self._replacing[0].pid, signal.SIGTERM)
+        # One that has died is being replaced already.
+        self._replacing = [child for child in self._replacing if child.pid]
+        if self._replacing and not self._stopping:
+            self._stop(self._replacing[0], self._spec["shutdown_timeout"])
 
-    def _send(self, signum: int) -> None:
+    def _stop_all(self, patience: float) -> None:
+        self._stopping = True
         for child in self._children:
             if child.pid:
-                os.kill(child.pid, signum)
+                self._stop(child, patience)
+
+    def _stop(self, child: Child, patience: float) -> None:
+        """Tell it to stop within so many seconds; said again, the earliest end counts."""
+        os.kill(child.pid, signal.SIGTERM)
+        kill_at = time.monotonic() + patience + GRACE
+        child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
 
     def _kill_late(self) -> None:
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            say("a worker did not end in time and is killed; its messages return when its lease ends")
-            self._send(signal.SIGKILL)
-            self._exitcode = self._exitcode or 1
-            self._kill_at = None
+        now = time.monotonic()
+        for child in self._children:
+            if child.pid and child.kill_at is not None and child.kill_at <= now:
+                say(f"worker {child.index} (process {child.pid}) did not end in time and is killed")
+                os.kill(child.pid, signal.SIGKILL)
+                child.kill_at = None
 
     def _next_deadline(self) -> float:
         now = time.monotonic()
-        due = [c.start_at for c in self._children if c.start_at is not None and self._stop_signal is None]
-        if self._kill_at is not None:
-            due.append(self._kill_at)
+        due = [c.start_at for c in self._children if c.start_at is not None and not self._stopping]
+        due += [c.kill_at for c in self._children if c.kill_at is not None and c.pid]
         return max(0.0, min([60.0, *(at - now for at in due)]))
 
     # ── deaths ───────────────────────────────────────────────────────────────────────────────────────────
@@ -195,13 +221,15 @@ class Supervisor:
         pid, child.pid = child.pid, 0
         lived = time.monotonic() - child.started
         child.came_up = child.came_up or lived > SETTLED_AFTER
-        if self._stop_signal is not None:
+        if self._stopping:
             # One that had not come as far as its own handlers ends by the signal itself, holding nothing.
             if code != -signal.SIGTERM:
                 self._exitcode = self._exitcode or (code if code > 0 else int(code < 0))
             return
         if self._replacing and self._replacing[0] is child:
             self._replacing.pop(0)
+            if code != 0:
+                child.dead.append(child.process)
             child.start_at = 0.0
             self._start(child)
             self._replace_next()
@@ -217,30 +245,53 @@ class Supervisor:
 
     def _give_up(self, exitcode: int) -> None:
         self._exitcode = exitcode
-        self._stop_signal = signal.SIGTERM
-        self._kill_at = time.monotonic() + self._spec["shutdown_timeout"] + GRACE
-        self._send(signal.SIGTERM)
+        self._stop_all(self._spec["shutdown_timeout"])
 
     def _died(self, child: Child, pid: int, code: int, lived: float) -> None:
         child.dead.append(child.process)
-        child.failures = 0 if lived > SETTLED_AFTER else child.failures + 1
-        pause = min(BACKOFF_FIRST * 2 ** (child.failures - 2), BACKOFF_MOST) if child.failures > 1 else 0.0
-        if code > 0 and not child.came_up and child.failures >= GIVE_UP_AFTER:
-            say(f"worker {child.index} failed at its start {child.failures} times in a row; giving up")
+        if lived > SETTLED_AFTER:
+            child.failures = 0
+        if code > 0 and not child.came_up and child.failures + 1 >= GIVE_UP_AFTER:
+            say(f"worker {child.index} failed at its start {GIVE_UP_AFTER} times in a row; giving up")
             self._give_up(1)
             return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        say(
-            f"worker {child.index} (process {pid}) {how}; restarting it"
-            + (f" in {pause:g} s" if pause else "")
-        )
+        self._put_off(child, f"(process {pid}) {how}")
+
+    def _put_off(self, child: Child, how: str) -> None:
+        """Start it again, later with every failure."""
+        child.failures += 1
+        pause = min(BACKOFF_FIRST * 2 ** (child.failures - 2), BACKOFF_MOST) if child.failures > 1 else 0.0
+        say(f"worker {child.index} {how}; restarting it" + (f" in {pause:g} s" if pause else ""))
         child.start_at = time.monotonic() + pause
+
+
+def spawn(spec: dict[str, Any]) -> int:
+    """Start a worker process; its id.
+
+    Raises:
+        OSError: the machine has no room for another process or file.
+    """
+    fd = hand_over(spec)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            interpreter("greenq.worker.process", fd),
+            os.environ,
+            # A group of its own: a terminal's Ctrl-C must reach a worker once, through this process.
+            setpgroup=0,
+            setsigmask=(),
+        )
+    finally:
+        os.close(fd)
 
 
 def say(text: str) -> None:
     """Tell people on standard error, in the shape of the workers' own log lines."""
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    print(f"{stamp} WARNING greenq.supervisor: {text}", file=sys.stderr, flush=True)
+    # A reader that went away, or a terminal, is no reason to end.
+    with contextlib.suppress(OSError):
+        print(f"{stamp} WARNING greenq.supervisor: {text}", file=sys.stderr, flush=True)
 
 
 def main(fd: int) -> NoReturn:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,20 +70,35 @@ class Shop:
         self.app = GreenQ("shop", broker=url, results=url)
         self.workers: list[Worker] = []
 
-    def worker(self, *arguments: str, env: dict[str, str] | None = None, ready: bool = True) -> Worker:
-        output = self.path / f"worker-{len(self.workers)}.log"
-        with output.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "greenq", "worker", "-A", "shop", *arguments],
-                cwd=self.path,
-                env={**os.environ, "PYTHONPATH": str(HERE), **(env or {})},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        worker = Worker(process, output)
-        self.workers.append(worker)
+    def worker(
+        self,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        ready: bool = True,
+        output: int | None = None,
+    ) -> Worker:
+        """Start one; its output goes to a file, or where `output` says."""
+        if output is not None:
+            return self._start(arguments, env, output, Path(os.devnull))
+        path = self.path / f"worker-{len(self.workers)}.log"
+        with path.open("wb") as log:
+            worker = self._start(arguments, env, log.fileno(), path)
         if ready:
             worker.wait_ready()
+        return worker
+
+    def _start(
+        self, arguments: Sequence[str], env: dict[str, str] | None, stream: int, output: Path
+    ) -> Worker:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "greenq", "worker", "-A", "shop", *arguments],
+            cwd=self.path,
+            env={**os.environ, "PYTHONPATH": str(HERE), **(env or {})},
+            stdout=stream,
+            stderr=stream,
+        )
+        worker = Worker(process, output)
+        self.workers.append(worker)
         return worker
 
     def send(self, name: str, *args: object, **options: object) -> AsyncResult:

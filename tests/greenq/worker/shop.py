@@ -138,6 +138,14 @@ def hard(path):
 
 
 @app.task
+def block(path):
+    """Keep the interpreter from running anything else on a green pool; once."""
+    if not os.path.exists(path):
+        note(path, "blocked")
+        signal.sigwait([signal.SIGUSR1])
+
+
+@app.task
 def kill_myself():
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+from greenq.worker.supervisor import Supervisor
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
 
@@ -58,3 +62,94 @@ def test_a_broker_that_no_other_process_can_reach_is_refused(shop: Shop) -> None
     worker = shop.worker("-c", "5", ready=False, env={"GREENQ_BROKER_URL": "memory://shop"})
     assert worker.wait() == 2
     assert "one process only" in worker.output
+
+
+def test_thousands_of_queues_reach_the_workers(shop: Shop) -> None:
+    queues = [f"a-queue-with-a-name-{n:04d}" for n in range(4000)]
+    shop.worker("-c", "5", "-Q", ",".join(queues))
+    assert shop.send("add", 1, 2, queue=queues[-1]).get(timeout=PATIENCE) == 3
+
+
+def test_a_reader_of_the_output_that_goes_away_ends_nothing(shop: Shop) -> None:
+    reader, writer = os.pipe()
+    worker = shop.worker("-c", "5", output=writer)
+    os.close(writer)
+    assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
+    os.close(reader)
+    (child,) = worker.children()
+    os.kill(child, signal.SIGKILL)
+    assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+def test_a_worker_without_standard_streams_works(shop: Shop) -> None:
+    command = [sys.executable, "-m", "greenq", "worker", "-A", "shop", "-c", "5", "--burst"]
+    result = shop.send("add", 1, 2)
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(closed, cwd=shop.path, env=environ, timeout=PATIENCE, check=False)
+    assert done.returncode == 0
+    assert result.get(timeout=1) == 3
+
+
+def test_a_worker_whose_terminal_is_closed_stops_in_good_order(shop: Shop) -> None:
+    ours, terminal = pty.openpty()
+    lead = (
+        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-m", "greenq", "worker", "-A", "shop", "-c", "5"]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", lead, *command],
+        cwd=shop.path, env=environ, stdin=terminal, stdout=terminal, stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    try:
+        result = shop.send("nap", 1, shop.ledger, "long")
+        until(lambda: shop.lines() == ["start long"])
+        os.close(ours)
+        assert process.wait(PATIENCE) == 0
+        assert result.get(timeout=1) == "long"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_that_does_not_end_when_it_is_replaced_is_killed(shop: Shop) -> None:
+    worker = shop.worker("-c", "5", env={"GREENQ_WORKER_SHUTDOWN_TIMEOUT": "0s"})
+    shop.send("block", shop.ledger)
+    until(lambda: shop.lines() == ["blocked"])
+    (child,) = worker.children()
+    worker.signal(signal.SIGHUP)
+    until(lambda: worker.children() not in ([], [child]), what="the successor")
+    assert "did not end in time and is killed" in worker.output
+    assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
+
+
+def test_a_process_that_died_does_not_hold_up_the_replacing(shop: Shop) -> None:
+    worker = shop.worker("-c", "5", "--processes", "2", "-n", "w%i@%h")
+    until(lambda: len(worker.children()) == 2)
+    first = worker.children()
+    for _ in range(2):
+        os.kill(worker.children()[-1], signal.SIGKILL)
+        until(lambda: len(worker.children()) == 1 or first[-1] not in worker.children())
+    worker.signal(signal.SIGHUP)
+    until(lambda: len(worker.children()) == 2 and not set(first) & set(worker.children()))
+    second = worker.children()
+    worker.signal(signal.SIGHUP)
+    until(lambda: len(worker.children()) == 2 and not set(second) & set(worker.children()))
+
+
+def test_signals_again_and_again_do_not_put_off_the_end(monkeypatch) -> None:
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda pid, signum: sent.append((pid, signum)))
+    supervisor = Supervisor({"processes": 1, "shutdown_timeout": 30.0})
+    (child,) = supervisor._children
+    child.pid = 12345
+    ends = []
+    for _ in range(4):
+        supervisor._handle(signal.SIGTERM)
+        ends.append(child.kill_at)
+    assert ends[0] > ends[1] == ends[2] == ends[3]
