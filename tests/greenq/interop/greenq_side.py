@@ -18,6 +18,7 @@ def make(broker: str, results: str) -> GreenQ:
     )
     for name in work.NAMES:
         app.task(getattr(work, name), name=f"interop.{name}")
+    app.task(work.note, name="interop.note", ignore_result=True)
     app.task(work.persist, name="interop.persist", bind=True)
     return app
 

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.greenq.interop import celery_side, greenq_side
 
-__all__ = ["PATIENCE", "Sides", "both", "celery_worker", "greenq_worker", "until"]
+__all__ = ["PATIENCE", "Sides", "both", "celery_worker", "greenq_worker", "mixed_fleet", "until"]
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60.0
@@ -108,3 +111,39 @@ def both(broker: str, results: str) -> Iterator[Sides]:
             yield sides
         finally:
             sides.close()
+
+
+def mixed_fleet(broker: str, ledger: Path, count: int) -> Counter[int]:
+    """Let two workers and a producer of each kind work off so many tasks; how often each ran.
+
+    One greenq worker process is killed in the middle.
+
+    Parameters:
+        ledger: an empty directory.
+    """
+    os.environ["INTEROP_LEDGER"] = str(ledger)
+    sides = Sides(broker, broker)
+    queue = "mixed"
+    with (
+        greenq_worker(broker, broker, queue) as victim,
+        greenq_worker(broker, broker, queue, pool="threads"),
+        celery_worker(broker, broker, queue, name="one"),
+        celery_worker(broker, broker, queue, name="two"),
+    ):
+        note: Any = sides.greenq.tasks["interop.note"]
+        for start in range(0, count, 1000):
+            numbers = range(start, min(start + 1000, count))
+            sides.greenq.send_many((note.call(n) for n in numbers if n % 2), queue=queue)
+            for number in numbers:
+                if number % 2 == 0:
+                    sides.celery.send_task("interop.note", (number,), queue=queue, ignore_result=True)
+            if start == count // 2000 * 1000:
+                for child in psutil.Process(victim.pid).children():
+                    child.kill()
+        until(lambda: len(_ledger(ledger)) == count, "the end of the work", PATIENCE * 3)
+    sides.close()
+    return _ledger(ledger)
+
+
+def _ledger(ledger: Path) -> Counter[int]:
+    return Counter(int(line) for page in ledger.iterdir() for line in page.read_text().split())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 NAMES = ("add", "mirror", "fail", "moment", "size")
@@ -26,6 +28,12 @@ def moment() -> float:
 
 def size(body: str) -> int:
     return len(body)
+
+
+def note(number: int) -> None:
+    """Write down that it ran, in this process's page of the ledger."""
+    with (Path(os.environ["INTEROP_LEDGER"]) / str(os.getpid())).open("a") as page:
+        page.write(f"{number}\n")
 
 
 def persist(self: Any, times: int) -> list[Any]:
