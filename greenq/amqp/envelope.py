@@ -43,11 +43,14 @@ class Unreadable(Exception):
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pack_header(message: Message, extra: Mapping[str, Any] | None = None) -> bytes:
+def pack_header(
+    message: Message, extra: Mapping[str, Any] | None = None, expiring: bool = True
+) -> bytes:
     """Encode everything of a message but its body.
 
     Parameters:
         extra: more headers.
+        expiring: keep the property ``expiration``, by which the server drops a message.
 
     Raises:
         PublishError: AMQP cannot carry it.
@@ -65,7 +68,7 @@ def pack_header(message: Message, extra: Mapping[str, Any] | None = None) -> byt
         ]
         for name, bit in TEXTS:
             value = properties.get(name)
-            if value is not None:
+            if value is not None and (expiring or name != "expiration"):
                 flags |= bit
                 parts.append(_timestamp(value) if name == "timestamp" else short(value, name))
     except (Unfit, AttributeError, TypeError, ValueError, struct_error, RecursionError) as error:

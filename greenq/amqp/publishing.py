@@ -120,8 +120,9 @@ class Publisher:
             raise PublishError(
                 f"there can be no queue {queue!a:.80}: a name has 1 to 255 bytes of UTF-8 and no line breaks"
             )
-        header = pack_header(message, extra)
         count = 0 if message.due is None else ticks(message.due)
+        # Where it waits, Celery's property of that name would let it go on before its time.
+        header = pack_header(message, extra, expiring=not count)
         if not count:
             return Parcel(queue, "", queue, header, message.body)
         if count >= 1 << LEVELS:

@@ -170,9 +170,10 @@ def dead_letter(settlement: Settlement) -> tuple[Message, Mapping[str, Any]]:
         about["problem"] = True
         kept = Message(name, {}, delivery.raw, "application/octet-stream", "binary")
     else:
+        properties = {key: value for key, value in message.properties.items() if key != "expiration"}
         kept = Message(
             name, message.headers, message.body, message.content_type, message.content_encoding,
-            message.properties, message.priority,
+            properties, message.priority,
         )  # fmt: skip
     return kept, {DEAD: about}
 
