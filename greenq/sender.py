@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from greenq.message import Message
 from greenq.request import Request, current
 from greenq.results import open as open_store
 from greenq.results.base import ResultStore
+from greenq.sqlite.address import anchored
 
 __all__ = ["Sender"]
 
@@ -56,6 +58,7 @@ class Sender:
         self.config: Configuration = load(self._path, code=self._code, overrides=overrides)
         settings = self.config.settings
         self.settings: Settings = settings
+        self._located = _located(settings)
         self.overrides = overrides
         self.codecs = Codecs(
             settings.accept, settings.serializers, settings.compressions, settings.tasks.max_body
@@ -103,7 +106,7 @@ class Sender:
             with self._lock:
                 broker = self._broker
                 if broker is None:
-                    broker = self._broker = open_broker(self.settings)
+                    broker = self._broker = open_broker(self._located)
         return broker
 
     @property
@@ -113,7 +116,7 @@ class Sender:
             with self._lock:
                 if not self._opened:
                     if self.settings.results.url is not None:
-                        self._results = open_store(self.settings, self._encode_record, self._decode_record)
+                        self._results = open_store(self._located, self._encode_record, self._decode_record)
                     self._opened = True
         return self._results
 
@@ -195,6 +198,19 @@ class Sender:
         ):
             request.children.append(result)
         return result
+
+
+def _located(settings: Settings) -> Settings:
+    """The settings with addresses that mean the same after a task has changed the working directory."""
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        return settings
+    broker, results = settings.broker, settings.results
+    url = None if results.url is None else anchored(results.url, here)
+    return replace(
+        settings, broker=replace(broker, url=anchored(broker.url, here)), results=replace(results, url=url)
+    )
 
 
 _COMPRESSED = b"greenq/"

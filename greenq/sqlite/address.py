@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from greenq.errors import ConfigError
 
-__all__ = ["Address", "parse"]
+__all__ = ["Address", "anchored", "parse"]
 
 OPTIONS = {"synchronous": ("full", "normal")}
 """What may follow the ``?``, and with which values; the first is the default."""
@@ -53,6 +53,22 @@ def parse(url: str) -> Address:
         raise ConfigError(f"the sqlite address must end with a file's name, not {name!r}")
     options = _options(parts.query)
     return Address(os.path.realpath(name), options["synchronous"] == "full")
+
+
+def anchored(url: str, directory: str) -> str:
+    """The address that names the same file wherever the process goes; others than sqlite's as they are.
+
+    Parameters:
+        directory: where a relative path begins.
+    """
+    scheme, _, rest = url.partition(":///")
+    name = unquote(rest.partition("?")[0])
+    if scheme != "sqlite" or name in ("", ":memory:") or name.startswith("/"):
+        return url
+    try:
+        return f"sqlite:///{quote(directory)}/{rest}"
+    except UnicodeEncodeError:
+        return url
 
 
 def _options(query: str) -> dict[str, str]:

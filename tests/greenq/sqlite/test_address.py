@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from greenq.errors import ConfigError
-from greenq.sqlite.address import Address, parse
+from greenq.sqlite.address import Address, anchored, parse
 
 
 def test_three_slashes_precede_a_relative_path_and_four_an_absolute_one(
@@ -58,3 +58,19 @@ def test_a_mistake_in_an_address_says_what_to_do(url: str, advice: str) -> None:
         parse(url)
     assert advice in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_an_anchored_address_names_the_same_file_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "with a # and 😀"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for url in ("sqlite:///greenq.db", "sqlite:///sub/g%20q.db?synchronous=normal", "sqlite:////var/g.db"):
+        before = parse(url)
+        fixed = anchored(url, os.getcwd())
+        monkeypatch.chdir("/")
+        assert parse(fixed) == before
+        monkeypatch.chdir(here)
+    for url in ("memory://x", "redis://h/0", "sqlite:///:memory:", "sqlite:///", "sqlite://host/x"):
+        assert anchored(url, "/somewhere") == url

@@ -184,3 +184,17 @@ def test_a_call_whose_end_cannot_be_made_out_is_dead_lettered(app: GreenQ, worke
     app.send_task("shop.add", (1, 2))
     until(lambda: app.broker.depth()["celery"].dead == 1, what="the dead letter")
     assert "could not be made out" in app.broker.dead()[0].reason
+
+
+def test_what_is_sent_after_a_change_of_directory_reaches_the_same_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sender, receiver = GreenQ("shop"), GreenQ("shop")
+    receiver.broker.lease("test", 60)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    sender.send_task("shop.add", (1, 2))
+    assert len(receiver.broker.fetch(["celery"], 1, PATIENCE)) == 1
+    sender.close()
+    receiver.close()
