@@ -74,7 +74,9 @@ class Link:
         try:
             self._socket = self._connect(deadline, off_hub)
         except (OSError, ssl.SSLError) as error:
-            raise Unreachable(f"nobody answers at {where}: {_reason(error)}") from error
+            raise Unreachable(
+                f"nobody answers at {where} ({_reason(error)}): start the server, or correct the address"
+            ) from error
         try:
             self._greet(deadline)
         except BaseException:
