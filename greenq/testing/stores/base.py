@@ -22,9 +22,11 @@ class StoreSuite(ABC):
 
     Attributes:
         opener: ``module:function`` that makes a store from an address, `encode` and `decode`; importable.
+        crowd: how many results are many. Only for a store that would take minutes with so many.
     """
 
     opener: ClassVar[str] = "greenq.results:connect"
+    crowd: ClassVar[int] = 3000
 
     @abstractmethod
     def address(self) -> str:

@@ -44,7 +44,7 @@ class Keeping(StoreSuite):
         self.store.put([], PATIENCE)
 
     def test_thousands_are_stored_and_read_in_one_go(self) -> None:
-        names = [f"n{number}" for number in range(3000)]
+        names = [f"n{number}" for number in range(self.crowd)]
         self.store.put([encoded(self.store, id, value=id) for id in names], PATIENCE)
         found = self.store.get(iter(names), PATIENCE)
         assert {id: result.value for id, result in found.items()} == {id: id for id in names}

@@ -55,7 +55,8 @@ class Waiting(StoreSuite):
         assert [set(value()) for value in values] == [{"task"}] * 10
 
     def test_a_thousand_tasks_are_awaited_one_after_the_other(self) -> None:
-        names = {f"t{number}" for number in range(1000)}
+        count = min(1000, self.crowd)
+        names = {f"t{number}" for number in range(count)}
 
         def collect() -> int:
             left = set(names)
@@ -67,12 +68,12 @@ class Waiting(StoreSuite):
 
         value = self.beside(collect)
         ordered = sorted(names)
-        for start in range(0, 1000, 50):
+        for start in range(0, count, 50):
             self.store.put([encoded(self.store, id) for id in ordered[start : start + 50]], PATIENCE)
-        assert value() == 1000
+        assert value() == count
 
     def test_a_thousand_green_threads_wait_at_once(self) -> None:
-        with self.actor("hub_crowd", "gevent", 1000) as actor:
+        with self.actor("hub_crowd", "gevent", min(1000, self.crowd)) as actor:
             assert actor.says() is True
 
     def check_hub(self, *how: str) -> None:

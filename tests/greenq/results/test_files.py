@@ -1,0 +1,52 @@
+"""Results as files: the contract in a directory, in fsspec's memory and on S3."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+
+import pytest
+
+from greenq.testing.stores import SharedStoreConformance, StoreConformance
+from tests.backends import memory_directory, moto
+
+_numbers = itertools.count()
+
+
+class TestDirectory(SharedStoreConformance):
+    def address(self) -> str:
+        return f"file://{self.directory}/{next(_numbers)}"
+
+    def setup_method(self) -> None:
+        self.directory = memory_directory()
+        super().setup_method()
+
+    def teardown_method(self) -> None:
+        super().teardown_method()
+        shutil.rmtree(self.directory)
+
+
+class TestMemory(StoreConformance):
+    def address(self) -> str:
+        return f"fsspec+memory://results-{next(_numbers)}"
+
+
+class TestS3(SharedStoreConformance):
+    crowd = 50
+
+    @pytest.fixture(autouse=True)
+    def credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    def address(self) -> str:
+        import boto3
+
+        bucket = f"results-{next(_numbers)}"
+        client = boto3.client(
+            "s3", endpoint_url=moto().url, region_name="us-east-1",
+            aws_access_key_id="test", aws_secret_access_key="test",
+        )  # fmt: skip
+        client.create_bucket(Bucket=bucket)
+        return f"s3://{bucket}/shop/?endpoint_url={moto().url}"
