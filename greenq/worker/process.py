@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from typing import Any, NoReturn
 
 from greenq.worker.supervisor import EXIT_MISTAKE, EXIT_RECYCLE, take_over
@@ -30,6 +31,9 @@ def main(fd: int) -> NoReturn:
     except (GreenqError, PoolError) as error:
         tell(f"greenq worker: {error}")
         code = EXIT_MISTAKE
+    except BaseException:
+        tell(traceback.format_exc())
+        code = 1
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     # Threads that a task left blocked in C code must not keep the process.
@@ -62,6 +66,8 @@ def run(spec: dict[str, Any]) -> int:
     logs.setup(app.settings.log, worker.node)
     worker.on_finish = listener.post
     worker.start()
+    os.write(spec["ready"], b"1")
+    os.close(spec["ready"])
     if spec["index"] == 0 and not spec["release"]:
         main = app.main or spec["app"]
         tell(banner(app.config, main, len(app.tasks), worker.node, __version__, worker.pool.capacity))

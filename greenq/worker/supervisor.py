@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from typing import Any, NoReturn
 
@@ -24,7 +23,7 @@ EXIT_RECYCLE = 75
 """A worker that ends so has done its share (`worker.max_tasks`) and wants a successor."""
 
 SETTLED_AFTER = 10.0
-"""Seconds after which a worker counts as up; one that dies earlier is restarted more and more slowly."""
+"""Seconds that a worker must live; one that dies earlier is restarted more and more slowly."""
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
 GIVE_UP_AFTER = 5
 """A worker that fails so often at its start, and never came up, will not: the command ends."""
@@ -69,6 +68,9 @@ def hand_over(spec: dict[str, Any]) -> int:
 
     A pipe would hold 64 KiB, and block for ever with thousands of queues.
     """
+    # Not at the top: workers import this module before they patch, and that one makes a lock.
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         file.write(json.dumps(spec).encode())
         file.seek(0)
@@ -92,8 +94,10 @@ class Child:
         self.process = ""
         self.started = 0.0
         self.failures = 0
+        self.news = -1
+        """A pipe that holds a byte once the process has come up."""
         self.came_up = False
-        """Whether it, or a predecessor, ran for a while: then a failure is no mistake of the set-up."""
+        """Whether it, or a predecessor, has come up: then a failure is no mistake of the set-up."""
         self.start_at: float | None = 0.0
         self.dead: list[str] = []
         """Names of its predecessors whose leases are still to be given back."""
@@ -151,7 +155,7 @@ class Supervisor:
         }
         child.kill_at = None
         try:
-            child.pid = spawn(spec)
+            child.pid, child.news = spawn(spec)
         except OSError as error:
             self._put_off(child, f"could not be started ({error})")
             return
@@ -220,7 +224,9 @@ class Supervisor:
     def _ended(self, child: Child, code: int) -> None:
         pid, child.pid = child.pid, 0
         lived = time.monotonic() - child.started
-        child.came_up = child.came_up or lived > SETTLED_AFTER
+        with contextlib.suppress(BlockingIOError):
+            child.came_up = bool(os.read(child.news, 1)) or child.came_up
+        os.close(child.news)
         if self._stopping:
             # One that had not come as far as its own handlers ends by the signal itself, holding nothing.
             if code != -signal.SIGTERM:
@@ -266,15 +272,19 @@ class Supervisor:
         child.start_at = time.monotonic() + pause
 
 
-def spawn(spec: dict[str, Any]) -> int:
-    """Start a worker process; its id.
+def spawn(spec: dict[str, Any]) -> tuple[int, int]:
+    """Start a worker process; its id, and a pipe that it writes to when it has come up.
 
     Raises:
         OSError: the machine has no room for another process or file.
     """
-    fd = hand_over(spec)
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_inheritable(writer, True)
+    fd = -1
     try:
-        return os.posix_spawn(
+        fd = hand_over({**spec, "ready": writer})
+        pid = os.posix_spawn(
             sys.executable,
             interpreter("greenq.worker.process", fd),
             os.environ,
@@ -282,8 +292,14 @@ def spawn(spec: dict[str, Any]) -> int:
             setpgroup=0,
             setsigmask=(),
         )
+    except OSError:
+        os.close(reader)
+        raise
     finally:
-        os.close(fd)
+        for used in (fd, writer):
+            if used >= 0:
+                os.close(used)
+    return pid, reader
 
 
 def say(text: str) -> None:

@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from greenq.errors import WorkerLost
 from greenq.worker.supervisor import Supervisor
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
@@ -31,6 +34,15 @@ def test_a_worker_that_never_comes_up_is_given_up(shop: Shop) -> None:
     worker = shop.worker("-A", "broken", ready=False)
     assert worker.wait(60) == 1
     assert "giving up" in worker.output
+
+
+def test_a_task_that_ends_its_process_again_and_again_does_not_end_the_command(shop: Shop) -> None:
+    poison = shop.send("end_process")
+    shop.worker("-c", "1")
+    with pytest.raises(WorkerLost):
+        poison.get(timeout=60)
+    assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
+    assert shop.depth().dead == 1
 
 
 def test_several_processes_share_the_work(shop: Shop) -> None:
