@@ -26,6 +26,10 @@ __all__ = ["Channel", "Found"]
 
 DECLARING = 4
 """Attempts at making a queue."""
+CLOUDS = frozenset({"sqs", "azureservicebus", "azurestoragequeues", "gcpubsub"})
+"""Transports whose own purge also drops what processes hold, or doesn't know how much it dropped."""
+LISTING = 30.0
+"""Seconds between two listings of SQS's queues."""
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class Channel:
         self._connection: Any = None
         self._channel: Any = None
         self._declared: set[str] = set()
+        self._listed = -LISTING
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────
 
@@ -76,6 +81,7 @@ class Channel:
             self._connection = connect(self.address.url, transport_options=dict(options))
             self._channel = self._connection.channel()
             self.era += 1
+            self._listed = -LISTING
             self._declared.clear()
         return self._channel
 
@@ -151,7 +157,7 @@ class Channel:
     @property
     def lists(self) -> bool:
         """Whether the transport can tell which queues there are."""
-        return self.address.transport in ("sqla", "sqlalchemy", "memory", "filesystem")
+        return self.address.transport in ("sqla", "sqlalchemy", "memory", "filesystem", "sqs")
 
     def names(self) -> list[str]:
         """The queues there are, as far as the transport can tell; those of Celery's own talk left out."""
@@ -169,7 +175,22 @@ class Channel:
             with contextlib.suppress(FileNotFoundError):
                 for name in os.listdir(channel.control_folder):
                     found.update(row.queue for row in channel.get_table(name.removesuffix(".exchange")))
+        elif self.address.transport == "sqs":
+            found.update(self._names_on_sqs(channel))
         return sorted(name for name in found if not name.endswith(".pidbox") and "celeryev" not in name)
+
+    def _names_on_sqs(self, channel: Any) -> set[str]:
+        """SQS's own names, where this process knows no other; each listing costs, so it is kept a while."""
+        prefix = channel.entity_name(channel.queue_name_prefix)
+        if time.monotonic() >= self._listed + LISTING and not channel.predefined_queues:
+            channel._update_queue_cache(prefix)
+            self._listed = time.monotonic()
+        ours = {channel.canonical_queue_name(name) for name in self._declared}
+        return {
+            name.removeprefix(prefix)
+            for name in channel._queue_cache
+            if name.startswith(prefix) and name not in ours
+        }
 
     def size(self, queue: str) -> int:
         """How many messages wait in a queue."""
@@ -182,7 +203,13 @@ class Channel:
 
     def purge(self, queue: str) -> int:
         """Drop what waits in a queue; how many it was."""
-        return int(self.open().queue_purge(queue) or 0)
+        if self.address.transport not in CLOUDS:
+            return int(self.open().queue_purge(queue) or 0)
+        dropped = 0
+        while (found := self.pull(queue)) is not None:
+            self.ack(found)
+            dropped += 1
+        return dropped
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -42,7 +42,7 @@ class Leasing(BrokerSuite):
 
     def test_a_fetch_from_empty_queues_ends_after_its_timeout(self) -> None:
         started = time.monotonic()
-        assert self.broker.fetch(["q", "never seen"], 1, 0.3) == []
+        assert self.broker.fetch(["q", "never-seen"], 1, 0.3) == []
         assert 0.25 < time.monotonic() - started < PATIENCE
 
     def test_what_one_process_holds_no_other_is_given(self) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import tempfile
-from pathlib import Path
 
 from greenq.testing.brokers import BrokerConformance, SharedBrokerConformance
 from greenq.testing.brokers.base import HOSTILE
+from greenq.testing.brokers.leasing import Leasing
+from greenq.testing.brokers.sending import Sending
+from greenq.testing.brokers.upkeep import Upkeep
+from tests.backends import memory_directory, moto, postgres
 
 _numbers = itertools.count()
 SHORT = tuple(name for name in HOSTILE if len(name) < 150)
 FILES = tuple(name for name in SHORT if "/" not in name)
-
-
-def directory() -> str:
-    """A new directory, in memory if there is such a place: a disk's flushes would take minutes."""
-    return tempfile.mkdtemp(prefix="greenq-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 
 
 class TestMemory(BrokerConformance):
@@ -40,7 +37,7 @@ class TestFilesystem(SharedBrokerConformance):
         return f"filesystem://{self.directory}/{next(_numbers)}"
 
     def setup_method(self) -> None:
-        self.directory = directory()
+        self.directory = memory_directory()
         super().setup_method()
 
     def teardown_method(self) -> None:
@@ -56,9 +53,25 @@ class TestSqlite(SharedBrokerConformance):
         return f"sqla+sqlite:///{self.directory}/{next(_numbers)}.db"
 
     def setup_method(self) -> None:
-        self.directory = directory()
+        self.directory = memory_directory()
         super().setup_method()
 
     def teardown_method(self) -> None:
         super().teardown_method()
         shutil.rmtree(self.directory)
+
+
+class TestPostgres(Sending, Leasing, Upkeep):
+    crowd = 200
+    names = SHORT
+
+    def address(self) -> str:
+        return f"sqla+{postgres().empty()}"
+
+
+class TestSqs(Leasing, Upkeep):
+    crowd = 40
+
+    def address(self) -> str:
+        options = f"region=us-east-1&queue_name_prefix=greenq{next(_numbers)}-"
+        return f"sqs://key:secret@127.0.0.1:{moto().port}?{options}"
