@@ -202,12 +202,9 @@ class Endings:
         result = None
         if isinstance(id, str) and id and self._store() is not None:
             # Whoever waits for it must not wait for ever; a replay forgets this record first.
-            result = self._if_encodable(
-                Result(
-                    id, FAILURE, describe(error), date_done=now(), expires=self._expires,
-                    reply_to=_reply_to(delivery.message),
-                )  # fmt: skip
-            )
+            failure = Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
+            failure.reply_to = _reply_to(delivery.message)
+            result = self._if_encodable(failure)
         settlement = Settlement(delivery, Verdict.DEAD, reason=plain(reason))
         return Outcome(delivery, (), result, settlement, REJECTED)
 

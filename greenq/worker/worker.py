@@ -83,10 +83,21 @@ class Worker:
         self._max_tasks = settings.worker.max_tasks
         self._finished = False
         self._services: list[Service] = []
-        self._running = threading.Event()
+        self._running = False
+        self._turn = threading.Lock()
+        self._end: Service | None = None
+        self._clean = False
         require_green(pool.name if pool is not None else settings.worker.pool)
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else make_pool(app, overrides or {}, config)
+        try:
+            self._wire()
+        except BaseException:
+            self._close_pool()
+            raise
+
+    def _wire(self) -> None:
+        app, settings = self.app, self.app.settings
         self._broker = app.broker
         if self.pool.features.isolated and not self._broker.guarantees.shared:
             raise ConfigError(
@@ -123,6 +134,7 @@ class Worker:
             returned = self._broker.release(process)
             log.info("%d messages of a dead predecessor went back to their queues", returned)
         self._broker.lease(self.process, settings.worker.lease)
+        self._running = True
         # The lease first, or what is fetched could already be somebody else's; the settler before the
         # consumer, which hands it outcomes; the rest in no order that matters.
         self._lease.start()
@@ -135,7 +147,6 @@ class Worker:
         if self._max_tasks is not None:
             self._settler.on_commit = self._count
         self._serve(self._consumer.run, "consumer")
-        self._running.set()
 
     def _serve(self, run: Callable[[], None], name: str) -> None:
         def guarded() -> None:
@@ -144,7 +155,7 @@ class Worker:
             except BaseException as error:
                 # A duty that dies leaves a worker that looks alive and isn't: it must end instead.
                 log.exception("the %s failed; this worker ends", name)
-                self._finish(f"the {name} failed: {error!r}")
+                self._fail(f"the {name} failed: {error!r}")
 
         self._services.append(self.pool.service(guarded, f"greenq-{name}"))
 
@@ -160,6 +171,13 @@ class Worker:
     def _count(self, _: int) -> None:
         if self._max_tasks is not None and self._settler.committed >= self._max_tasks:
             self._finish("max_tasks")
+
+    def _fail(self, reason: str) -> None:
+        """End if nobody else sees to it: what is leased here and not run would wait as long as we live."""
+        unheard = self.on_finish is None
+        self._finish(reason)
+        if unheard:
+            self._begin_end(None)
 
     def _finish(self, reason: str) -> None:
         if not self._finished:
@@ -177,29 +195,49 @@ class Worker:
     def stop(self, timeout: float | None = None) -> bool:
         """Fetch nothing more, let tasks finish, put back those that don't, and let go of the broker.
 
+        Called again, it waits for the same end. A task of this worker that calls it is itself waited for, and
+        then put back: let it start a thread for that.
+
         Parameters:
             timeout: seconds that running tasks get; None for `worker.shutdown_timeout`.
 
         Returns:
             True if every task ended by itself and every outcome was committed.
         """
-        if not self._running.is_set():
+        if not self._running:
+            self._close_pool()
             return True
-        self._running.clear()
-        drained = self.drain(self.app.settings.worker.shutdown_timeout if timeout is None else timeout)
-        if not drained:
-            self._consumer.end_running()
-            self._consumer.drain(SETTLE_GRACE / 2)
-        committed = self._end_settler()
+        return self._begin_end(timeout).join() and self._clean
+
+    def _begin_end(self, timeout: float | None) -> Service:
+        """Begin to stop, once. Beside the caller, who may be a task that is ended by it."""
+        patience = self.app.settings.worker.shutdown_timeout if timeout is None else timeout
+        with self._turn:
+            if self._end is None:
+                self._end = self.pool.service(lambda: self._wind_up(patience), "greenq-end")
+            return self._end
+
+    def _wind_up(self, patience: float) -> None:
+        """Every step has an end of its own."""
+        try:
+            drained = self.drain(patience)
+            if not drained:
+                self._consumer.end_running()
+                self._consumer.drain(SETTLE_GRACE / 2)
+            self._clean = self._end_settler() and drained
+        except Exception:
+            log.exception("the worker could not stop in good order")
         self._limits.stop()
         self._housekeeping.stop()
         self._summary.stop()
         for service in self._services:
             service.join(1.0)
         self._let_go()
+        self._close_pool()
+
+    def _close_pool(self) -> None:
         if self._owns_pool:
             self.pool.close(0)
-        return drained and committed
 
     def _end_settler(self) -> bool:
         settler = self._services[0]

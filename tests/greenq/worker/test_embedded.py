@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from greenq import GreenQ, Worker
 from greenq.errors import ConfigError, NotPatched
 from pools import create
+from tests.greenq.worker.conftest import PATIENCE, until
 
 A_HUNDRED_TIMES = """
 import gevent.monkey
@@ -110,3 +112,69 @@ def test_a_pool_of_processes_needs_to_know_where_the_application_is() -> None:
     app = GreenQ("shop", broker="memory://p", results="memory://p", worker={"pool": "prefork"})
     with pytest.raises(ConfigError, match="app: module:attribute"):
         Worker(app)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_stop_from_several_threads_and_from_a_task_is_one_stop(waiting: bool) -> None:
+    app = GreenQ("shop", broker=f"memory://stops-{waiting}", results=None)
+    ended = []
+
+    def stop() -> None:
+        ended.append(worker.stop(0.2))
+
+    @app.task
+    def end() -> None:
+        if waiting:
+            stop()
+        else:
+            threading.Thread(target=stop).start()
+
+    with create("threads", capacity=2) as pool:
+        worker = Worker(app, pool=pool)
+        worker.start()
+        end.delay()
+        until(lambda: worker.stats()["started"] == 1)
+        others = [threading.Thread(target=stop) for _ in range(3)]
+        for other in others:
+            other.start()
+        for other in others:
+            other.join(PATIENCE)
+            assert not other.is_alive()
+        until(lambda: len(ended) == 4)
+    assert app.broker.depth()["celery"].leased == 0
+    assert ended == [not waiting] * 4
+
+
+def test_an_embedded_worker_whose_consumer_fails_gives_everything_back() -> None:
+    app = GreenQ("shop", broker="memory://fails", results="memory://fails", worker={"prefetch": 5})
+
+    @app.task
+    def nothing() -> None:
+        pass
+
+    with create("threads", capacity=2) as pool:
+        worker = Worker(app, pool=pool)
+
+        def broken(*_: object, **__: object) -> None:
+            raise RuntimeError("no thread can be started")
+
+        pool.spawn = broken
+        for _ in range(4):
+            nothing.delay()
+        worker.start()
+        until(lambda: worker._end is not None and worker._end.join(1), what="it ends by itself")
+    depth = app.broker.depth()["celery"]
+    assert (depth.ready, depth.leased) == (4, 0)
+
+
+def test_a_worker_that_is_refused_leaves_no_pool_behind() -> None:
+    app = GreenQ("shop", broker="memory://refused", results=None, worker={"pool": "threads"})
+
+    @app.task(time_limit=1)
+    def limited() -> None:
+        pass
+
+    before = threading.active_count()
+    with pytest.raises(ConfigError, match="time_limit"):
+        Worker(app)
+    assert threading.active_count() <= before
