@@ -65,6 +65,7 @@ class Fetcher:
         self._missed = False
         self._closed = False
         self._turn = 0
+        self._drained = True
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     def fetch(self, queues: tuple[str, ...], n: int, timeout: float) -> list[Delivery]:
@@ -75,7 +76,9 @@ class Fetcher:
             wakes = self._wakes
             self._fetching += 1
         try:
-            arm = failed = False
+            failed = False
+            # A busy worker only fetches; one that found less than it wanted gets ready to wait as it looks.
+            arm = self._drained
             while True:
                 try:
                     deliveries = self._round(queues, n, deadline, arm, missed, wakes)
@@ -86,6 +89,7 @@ class Fetcher:
                     failed = True
                     continue
                 failed = False
+                self._drained = len(deliveries) < n
                 if deliveries or missed or wakes != self._wakes or time.monotonic() >= deadline:
                     return deliveries
                 arm = True

@@ -16,7 +16,7 @@ from greenq.redis.opening import open_link
 from greenq.redis.resp import ReplyError, is_push, pack
 from pools import native
 
-__all__ = ["Subscriber"]
+__all__ = ["Question", "Subscriber"]
 
 CONNECT_WITHIN = 5.0
 PAUSE_FIRST, PAUSE_MOST = 0.05, 2.0
@@ -33,12 +33,21 @@ that is sent too much at once. What is longer is read on another one."""
 
 
 class Question:
-    """What a waiter asks as it subscribes, answered on the same connection: so nothing falls in between."""
+    """What a waiter asks as it subscribes, answered on the same connection: so nothing falls in between.
 
-    __slots__ = ("answers", "error", "head", "keys", "signal")
+    Parameters:
+        answered: called in the reader's thread with what is stored, or with nothing if that cannot be told.
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    Attributes:
+        error: why it cannot be told.
+        signal: set after `answered` was called.
+    """
+
+    __slots__ = ("answered", "answers", "error", "head", "keys", "signal")
+
+    def __init__(self, keys: Sequence[str], answered: Callable[[dict[str, bytes]], None]) -> None:
         self.keys = keys
+        self.answered = answered
         self.head = max(1, min(HEAD_MOST, HEADS_MOST // max(1, len(keys))))
         self.signal = native.Signal()
         self.answers: list[Any] = []
@@ -47,6 +56,12 @@ class Question:
     def commands(self) -> list[bytes]:
         """What is sent for it: one command and so one answer for each key, or a PING if there is none."""
         return [pack("GETRANGE", key, 0, self.head - 1) for key in self.keys] or [pack("PING")]
+
+    def fail(self, error: Failure) -> None:
+        """There will be no answer."""
+        self.error = error
+        self.answered({})
+        self.signal.set()
 
     def found(self) -> tuple[dict[str, bytes], list[str]]:
         """What is stored, and the keys of what is longer than its head."""
@@ -84,7 +99,6 @@ class Subscriber:
         self._link: Link | None = None
         self._running = False
         self._closed = False
-        self._missed: Question | None = None
         self._subscribed: set[str] = set()
         self._idle: dict[str, None] = {}
         self._asked: deque[Question] = deque()
@@ -92,26 +106,16 @@ class Subscriber:
         self._pending: list[Question] = []
         """Not sent: there is no connection yet, or not again."""
 
-    def ask(self, keys: Sequence[str], deadline: float) -> dict[str, bytes]:
-        """Subscribe to keys and return what is stored there already.
+    def ask(self, question: Question) -> None:
+        """Subscribe to the question's keys, and ask what is stored there already.
 
         Raises:
-            Failure: the server cannot be asked.
+            Closed: it was closed.
         """
-        question = Question(keys)
-        if len(keys) > LARGE:
+        if len(question.keys) > LARGE:
             native.run(self._put, question)
         else:
             self._put(question)
-        if not question.signal.wait(max(0.0, deadline - time.monotonic())):
-            raise Late("it did not answer in time")
-        if question.error is not None:
-            raise question.error
-        return self._complete(question)
-
-    def _complete(self, question: Question) -> dict[str, bytes]:
-        found, long = question.found()
-        return found | self._whole(long) if long else found
 
     def _put(self, question: Question) -> None:
         with self._lock:
@@ -189,7 +193,7 @@ class Subscriber:
 
     def _resume(self, link: Link) -> None:
         """Ask what waits to be asked, and what was stored while there was no connection."""
-        missed = self._missed = Question(self._wanted())
+        missed = Question(self._wanted(), self._heard)
         with self._lock:
             self._link = link
             self._subscribed.clear()
@@ -214,8 +218,7 @@ class Subscriber:
         if link is not None:
             link.close()
         for question in failed:
-            question.error = error
-            question.signal.set()
+            question.fail(error)
         return ends
 
     def _listen(self, link: Link) -> None:
@@ -228,7 +231,7 @@ class Subscriber:
                     raise
                 silent = True
                 with self._lock:
-                    self._send(link, [Question([])])
+                    self._send(link, [Question([], self._heard)])
                 continue
             silent = False
             if is_push(reply):
@@ -245,7 +248,13 @@ class Subscriber:
         with self._lock:
             self._asked.popleft()
         if type(reply) is ReplyError and not str(reply).startswith("WRONGTYPE"):
-            question.error = refusal(str(reply))
-        elif question is self._missed:
-            self._heard(self._complete(question))
+            question.fail(refusal(str(reply)))
+            return
+        found, long = question.found()
+        try:
+            found |= self._whole(long) if long else {}
+        except Failure as error:
+            question.fail(error)
+            return
+        question.answered(found)
         question.signal.set()

@@ -13,11 +13,11 @@ from greenq.brokers.redis import RedisBroker
 from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result, Settlement, Verdict
 from greenq.redis.address import Address, parse
-from greenq.redis.failures import Failure
+from greenq.redis.failures import Failure, Late
 from greenq.redis.lane import Client
 from greenq.redis.scripts import STORE
 from greenq.redis.settling import BAD_LIST, DONE, UNDECIDED, Step, carry_out, lasting
-from greenq.redis.subscriber import Subscriber
+from greenq.redis.subscriber import Question, Subscriber
 from greenq.results.base import ResultStore
 from greenq.results.waiting import Waiters
 from pools import native
@@ -178,19 +178,31 @@ class RedisStore(ResultStore):
         deadline = time.monotonic() + timeout
         by_key = {self._key(id): id for id in wanted}
         subscriber = self._listening()
-        keys = list(by_key)
-        with self._waiters.waiting(frozenset(keys)) as waiter:
-            try:
-                with _translated():
-                    # The answer comes within the call's own deadline, be the wait ever so short.
-                    stored = subscriber.ask(keys, max(deadline, time.monotonic() + self._timeout))
-                found = {key: raw for key, raw in stored.items() if self._is_terminal(raw, True)}
-                if not found and waiter.signal.wait(max(0.0, deadline - time.monotonic())):
-                    found = dict(waiter.found)
-                    self._open()
-            finally:
-                subscriber.leave(keys)
+        try:
+            found = self._await(subscriber, list(by_key), deadline)
+        finally:
+            subscriber.leave(by_key)
         return {by_key[key]: self.decode(raw) for key, raw in found.items()}
+
+    def _await(self, subscriber: Subscriber, keys: list[str], deadline: float) -> dict[str, bytes]:
+        with self._waiters.waiting(frozenset(keys)) as waiter, _translated():
+
+            def answered(stored: dict[str, bytes]) -> None:
+                ended = {key: raw for key, raw in stored.items() if self._is_terminal(raw, True)}
+                if ended or question.error is not None:
+                    waiter.found.update(ended)
+                    waiter.signal.set()
+
+            question = Question(keys, answered)
+            subscriber.ask(question)
+            if not waiter.signal.wait(max(0.0, deadline - time.monotonic())):
+                # Be the wait ever so short: what is there already is told.
+                if not question.signal.wait(self._timeout):
+                    raise Late("it did not answer in time")
+            self._open()
+            if question.error is not None:
+                raise question.error
+            return dict(waiter.found)
 
     def _listening(self) -> Subscriber:
         """This process's subscriber: one that a fork copied belongs to the parent."""
