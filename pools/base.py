@@ -114,9 +114,8 @@ class Service(ABC):
 class Pool(ABC):
     """Runs calls concurrently, at most `capacity` at once.
 
-    Only the program that made the pool spawns into it. `spawn`, `wait_free`, `resize`, `interrupt` and
-    `kill` may be called from any thread on thread and process pools, and from any green thread of the hub
-    that made it on green pools (from other native threads through `from_thread`).
+    Only the program that made the pool spawns into it. Every method may be called from any native or green
+    thread; on green pools calls from the hub that made the pool are the fast ones.
 
     Parameters:
         capacity: how many calls may run at once, at least 1.
@@ -161,7 +160,11 @@ class Pool(ABC):
 
     @abstractmethod
     def wait_free(self, timeout: float | None = None) -> int:
-        """Wait up to `timeout` seconds until a slot is free; return how many are (0 after the timeout)."""
+        """Wait up to `timeout` seconds until a slot is free; return how many are (0 after the timeout).
+
+        Raises:
+            PoolClosed: the pool has been closed.
+        """
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────
 
