@@ -83,15 +83,20 @@ class RabbitServer:
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
         while True:
-            with contextlib.suppress(OSError):
-                with socket.create_connection(("127.0.0.1", self.port), 5.0) as probe:
-                    probe.settimeout(5.0)
-                    probe.sendall(b"AMQP\0\0\x09\x01")
-                    if probe.recv(1):
-                        return
+            if self._answers():
+                return
             assert self.process.poll() is None, (self.directory / "output").read_text()
             assert time.monotonic() < deadline, "the RabbitMQ server does not answer"
             time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 5.0) as probe:
+                probe.settimeout(5.0)
+                probe.sendall(b"AMQP\0\0\x09\x01")
+                return bool(probe.recv(1))
+        except OSError:
+            return False
 
     def control(self, *command: str) -> str:
         """Carry out one command of rabbitmqctl; what it prints."""
@@ -120,7 +125,7 @@ class RabbitServer:
 
     def cut(self) -> None:
         """End every connection, as an operator would."""
-        self.control("close_all_connections", "tests")
+        self.control("close_all_connections", "--global", "tests")
 
     def kill(self) -> None:
         """End it without warning."""
@@ -137,7 +142,10 @@ class RabbitServer:
             except subprocess.TimeoutExpired:
                 self.kill()
         subprocess.run(
-            ["epmd", "-port", str(self._epmd), "-kill"], env=self.environment, capture_output=True, check=False
+            ["epmd", "-port", str(self._epmd), "-kill"],
+            env=self.environment,
+            capture_output=True,
+            check=False,
         )
         shutil.rmtree(self.directory, ignore_errors=True)
 

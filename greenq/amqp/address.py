@@ -147,7 +147,7 @@ def _seconds(name: str, text: str, zero: bool = False) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not (0 <= value if zero else 0 < value) or value >= 1e7:
+    if not 0 <= value < 1e7 or (not value and not zero):
         raise ConfigError(f"{name} is {text!r}: give seconds {'from' if zero else 'above'} 0")
     return value
 

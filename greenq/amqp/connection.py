@@ -341,5 +341,3 @@ class Connection:
             transport.close()
         self._bell.close()
         self._ear.close()
-
-

@@ -154,13 +154,13 @@ def _letter(queue: str, header: bytes, body: bytes) -> DeadLetter:
     if not isinstance(about, dict):
         about = {}
     died = about.get("died")
-    problem = about.get("problem")
+    unreadable = about.get("problem")
     return DeadLetter(
         key=f"{queue}/{about.get('key', '')}",
         queue=queue,
         reason=str(about.get("reason", "")),
         died=float(died) if isinstance(died, int | float) else 0.0,
-        message=None if problem else message,
-        raw=body if problem else b"",
+        message=None if unreadable else message,
+        raw=body if unreadable else b"",
         trace=about.get("trace"),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from struct import error as struct_error, pack, unpack_from
+from struct import error as struct_error
+from struct import pack, unpack_from
 from typing import Any
 
 from greenq.amqp.tables import Malformed, Unfit, read_table, short, write_table
@@ -31,9 +32,6 @@ TEXTS = (
     ("correlation_id", 1 << 10), ("reply_to", 1 << 9), ("expiration", 1 << 8), ("message_id", 1 << 7),
     ("timestamp", 1 << 6), ("type", 1 << 5), ("user_id", 1 << 4), ("app_id", 1 << 3), ("cluster_id", 1 << 2),
 )  # fmt: skip
-_known = {name: bit for name, bit in TEXTS}
-OWN = frozenset({"delivery_mode", "delivery_info", "delivery_tag", "priority", "body_encoding", "headers"})
-"""Properties that other brokers' messages have and AMQP says elsewhere."""
 
 
 class Unreadable(Exception):
@@ -43,9 +41,7 @@ class Unreadable(Exception):
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pack_header(
-    message: Message, extra: Mapping[str, Any] | None = None, expiring: bool = True
-) -> bytes:
+def pack_header(message: Message, extra: Mapping[str, Any] | None = None, expiring: bool = True) -> bytes:
     """Encode everything of a message but its body.
 
     Parameters:

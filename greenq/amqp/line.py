@@ -65,7 +65,7 @@ class Session:
                 data = opening + _on(channel.number, frame)
                 asked.append((channel, self.connection.send(channel, data, 2)))
             try:
-                for channel, reply in asked:
+                for _, reply in asked:
                     assert reply is not None
                     try:
                         found.append(reply.wait(deadline)[-1])

@@ -13,9 +13,9 @@ from greenq.amqp.tables import read_table, short, write_table
 
 __all__ = [
     "ack", "bind_exchange", "bind_queue", "cancel", "close_channel", "close_connection", "confirm_select",
-    "consume", "content", "declare_exchange", "declare_queue", "delete_queue", "frame", "get", "nack", "nack_all",
-    "open_channel", "open_connection", "publish", "purge_queue", "qos", "read_close", "read_short",
-    "start_ok", "tune_ok",
+    "consume", "content", "declare_exchange", "declare_queue", "delete_queue", "frame", "get", "nack",
+    "nack_all", "open_channel", "open_connection", "publish", "purge_queue", "qos", "read_close",
+    "read_short", "read_start", "start_ok", "tune_ok",
 ]  # fmt: skip
 
 END = b"\xce"
@@ -149,9 +149,7 @@ def consume(
 ) -> bytes:
     """Ask for messages to be pushed."""
     names = short(queue, "the queue") + short(tag, "the consumer")
-    return frame(
-        channel, 0x3C0014, b"\0\0" + names + bytes((no_ack << 1,)) + write_table(arguments or {})
-    )
+    return frame(channel, 0x3C0014, b"\0\0" + names + bytes((no_ack << 1,)) + write_table(arguments or {}))
 
 
 def cancel(channel: int, tag: str) -> bytes:
@@ -188,9 +186,7 @@ def publish(channel: int, exchange: str, key: str, mandatory: bool = True) -> by
 def content(channel: int, header: bytes, body: bytes, frame_size: int) -> list[bytes]:
     """The frames of a message's properties and body."""
     size = len(body)
-    parts = [
-        _head(2, channel, 12 + len(header)) + b"\0\x3c\0\0" + size.to_bytes(8, "big") + header + END
-    ]
+    parts = [_head(2, channel, 12 + len(header)) + b"\0\x3c\0\0" + size.to_bytes(8, "big") + header + END]
     most = frame_size - 8
     if size <= most:
         if size:

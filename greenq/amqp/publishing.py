@@ -135,9 +135,7 @@ class Publisher:
 
     # ── sending and waiting ──────────────────────────────────────────────────────────────────────────────
 
-    def send(
-        self, session: Session, parcels: Sequence[Parcel], deadline: float
-    ) -> list[GreenqError | None]:
+    def send(self, session: Session, parcels: Sequence[Parcel], deadline: float) -> list[GreenqError | None]:
         """Send what is ready and wait for the confirmations; for each None, or why it failed."""
         batch = Batch(parcels)
         at = 0
@@ -266,7 +264,7 @@ class Publisher:
             for batch, i in (exact or fits)[:1]:
                 queue = batch.parcels[i].queue
                 batch.errors[i] = PublishError(
-                    f"there is no queue {queue!r:.80} (any more) that could take the message; nothing was sent"
+                    f"there is no queue {queue!r:.80} (any more) to take the message; nothing was sent"
                 )
                 session.declared.discard(queue)
                 session.delays.clear()

@@ -101,5 +101,3 @@ class Receiver:
             self._settler.settle(aside, deadline)
         if charged:
             self._settler.move_back(charged, deadline)
-
-

@@ -81,10 +81,12 @@ class Settler:
             extras.append(extra)
         for error in self._publisher.publish(messages, deadline, extras):
             if error is not None:
-                raise BrokerError(f"a message could not be put aside, it stays where it is: {error}") from error
+                raise BrokerError(
+                    f"a message could not be put aside, it stays where it is: {error}"
+                ) from error
 
     def move_back(self, charged: Sequence[tuple[Delivery, int]], deadline: float) -> None:
-        """Put redelivered messages of classic queues back with their count, which the server does not keep."""
+        """Put redelivered messages of classic queues back with their count: the server keeps none."""
         messages, extras = [], []
         for delivery, attempts in charged:
             assert delivery.message is not None

@@ -1,6 +1,6 @@
 """AMQP's field tables: the headers of a message and the arguments of a queue, to bytes and back.
 
-Source: https://www.rabbitmq.com/amqp-0-9-1-errata#section_3 (RabbitMQ's letters, which Celery's client writes).
+Source: https://www.rabbitmq.com/amqp-0-9-1-errata#section_3 (RabbitMQ's letters, which Celery writes).
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from struct import Struct, error as struct_error, pack
+from struct import Struct, pack
+from struct import error as struct_error
 from typing import Any
 
 __all__ = ["Malformed", "Unfit", "read_table", "short", "write_table"]

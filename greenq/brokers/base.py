@@ -132,7 +132,7 @@ class Broker(ABC):
         """Make the queues known, so that `depth` lists them while they are empty."""
 
     def expect(self, queues: Sequence[str]) -> None:
-        """Hear of queues that the configuration names; nothing is sent. For brokers that can't list theirs."""
+        """Hear of queues that the configuration names, for a broker that can't list its own."""
         return
 
     @abstractmethod
