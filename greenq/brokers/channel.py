@@ -64,6 +64,7 @@ class Channel:
         self._channel: Any = None
         self._declared: set[str] = set()
         self._listed = -LISTING
+        self._decompresses = False
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────────────
 
@@ -80,10 +81,32 @@ class Channel:
                     os.makedirs(options[name], exist_ok=True)
             self._connection = connect(self.address.url, transport_options=dict(options))
             self._channel = self._connection.channel()
+            self._leave_compressed(self._channel)
             self.era += 1
             self._listed = -LISTING
             self._declared.clear()
         return self._channel
+
+    def _leave_compressed(self, channel: Any) -> None:
+        """Keep kombu from decompressing bodies, which it does without a bound."""
+        from kombu.transport import virtual
+
+        self._decompresses = not isinstance(channel, virtual.Channel)
+        if self._decompresses:
+            return
+        kind: Any = channel.Message
+
+        class Compressed(kind):  # type: ignore[misc]
+            def __init__(self, payload: dict[str, Any], channel: Any = None, **more: Any) -> None:
+                headers = payload.get("headers") or {}
+                hidden = {name: value for name, value in headers.items() if name != "compression"}
+                super().__init__({**payload, "headers": hidden}, channel=channel, **more)
+                self.headers = headers
+
+            def serializable(self) -> dict[str, Any]:
+                return {**super().serializable(), "headers": dict(self.headers)}
+
+        channel.Message = Compressed
 
     def close(self) -> None:
         """Let go of the connection; what it held unacknowledged goes as the broker has it."""
@@ -257,6 +280,8 @@ class Channel:
         if not isinstance(body, bytes):
             body = bytes(body) if isinstance(body, (bytearray, memoryview)) else str(body or "").encode()
         priority = found.properties.get("priority")
+        if self._decompresses:
+            found.headers.pop("compression", None)
         message = Message(
             found.delivery_info.get("routing_key") or "",
             revived(found.headers),

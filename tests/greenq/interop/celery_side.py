@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
 
@@ -14,7 +15,17 @@ ACCEPT = ["json", "msgpack", "yaml", "pickle"]
 
 def make(broker: str, results: str) -> Celery:
     """Make the application for an address."""
+    options: dict[str, Any] = {}
+    if broker.startswith("filesystem://"):
+        folder = broker.removeprefix("filesystem://")
+        broker = "filesystem://"
+        options = {
+            "data_folder_in": folder, "data_folder_out": folder, "control_folder": f"{folder}/control"
+        }  # fmt: skip
     app = Celery("interop", broker=broker, backend=results, set_as_current=False)
+    if broker.startswith(("filesystem", "sqla")):
+        # Neither transport has what remote control needs.
+        app.conf.update(broker_transport_options=options, worker_enable_remote_control=False)
     app.conf.update(
         accept_content=ACCEPT, result_accept_content=["json"], task_default_queue=QUEUE,
         broker_connection_retry_on_startup=True, worker_hijack_root_logger=False, result_extended=True,
