@@ -111,11 +111,13 @@ local function take(list, most, place)
   return #messages
 end
 
+local limited = false
 for round = 1, 2 do
   local at, place = 12, 0
   for _ = 1, tonumber(ARGV[11]) do
     local delayed, share, lists = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
     if round == 1 then promote(delayed) else share = left end
+    limited = limited or share < left
     share = math.min(share, left)
     for i = at + 3, at + 2 + lists do
       local slice = {SLICE}
@@ -129,7 +131,7 @@ for round = 1, 2 do
     end
     at = at + 3 + lists
   end
-  if left <= 0 or bytes >= {BYTES} then break end
+  if left <= 0 or bytes >= {BYTES} or not limited then break end
 end
 if due then reply[1] = math.max(0, math.ceil(due - now)) end
 if problem then reply[#reply + 1] = problem end

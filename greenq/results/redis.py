@@ -195,10 +195,12 @@ class RedisStore(ResultStore):
 
             question = Question(keys, answered)
             subscriber.ask(question)
-            if not waiter.signal.wait(max(0.0, deadline - time.monotonic())):
-                # Be the wait ever so short: what is there already is told.
-                if not question.signal.wait(self._timeout):
-                    raise Late("it did not answer in time")
+            # Be the wait ever so short: what is there already is told.
+            told = waiter.signal.wait(max(0.0, deadline - time.monotonic())) or question.signal.wait(
+                self._timeout
+            )
+            if not told:
+                raise Late("it did not answer in time")
             self._open()
             if question.error is not None:
                 raise question.error
