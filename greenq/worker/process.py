@@ -53,6 +53,7 @@ def run(spec: dict[str, Any]) -> int:
     app = load_app(spec["app"])
     app.override(overrides(spec), spec["config"])
     require_same_pool(pool, app.settings.worker.pool)
+    require_same_processes(spec["processes"], app.settings.worker.processes)
     require_shared(app)
     worker = Worker(
         app,
@@ -66,7 +67,7 @@ def run(spec: dict[str, Any]) -> int:
     logs.setup(app.settings.log, worker.node)
     worker.on_finish = listener.post
     worker.start()
-    os.write(spec["ready"], b"1")
+    os.write(spec["ready"], str(app.settings.worker.shutdown_timeout).encode())
     os.close(spec["ready"])
     if spec["index"] == 0 and not spec["release"]:
         main = app.main or spec["app"]
@@ -111,6 +112,22 @@ def require_same_pool(patched: str, chosen: str) -> None:
             f"the application's code chooses the {chosen} pool, but the command must know it before it "
             f"imports the application (it prepared for {patched}): say worker: {{pool: {chosen}}} in "
             f"greenq.yaml, GREENQ_WORKER_POOL={chosen}, or --pool {chosen}"
+        )
+
+
+def require_same_processes(running: int, chosen: int) -> None:
+    """Refuse a number of processes that only the application's code names.
+
+    Raises:
+        ConfigError: says where to name it instead.
+    """
+    if running != chosen:
+        from greenq.errors import ConfigError
+
+        raise ConfigError(
+            f"the application's code chooses {chosen} processes, but the command starts {running} before it "
+            f"imports the application: say worker: {{processes: {chosen}}} in greenq.yaml, "
+            f"GREENQ_WORKER_PROCESSES={chosen}, or --processes {chosen}"
         )
 
 

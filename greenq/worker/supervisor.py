@@ -38,7 +38,7 @@ def launch(spec: dict[str, Any]) -> NoReturn:
 
     Parameters:
         spec: ``app``, ``config`` (a path), ``overrides`` (dotted key to value and option name),
-            ``processes``, ``burst``, ``shutdown_timeout`` (seconds).
+            ``processes``, ``burst``, ``shutdown_timeout`` (seconds, until the application says otherwise).
     """
     keep_standard_streams()
     os.execv(sys.executable, interpreter("greenq.worker.supervisor", hand_over(spec)))
@@ -95,7 +95,8 @@ class Child:
         self.started = 0.0
         self.failures = 0
         self.news = -1
-        """A pipe that holds a byte once the process has come up."""
+        """A pipe that holds `worker.shutdown_timeout` once the process has come up and knows it."""
+        self.patience = 0.0
         self.came_up = False
         """Whether it, or a predecessor, has come up: then a failure is no mistake of the set-up."""
         self.start_at: float | None = 0.0
@@ -103,6 +104,13 @@ class Child:
         """Names of its predecessors whose leases are still to be given back."""
         self.kill_at: float | None = None
         """When it is killed, if it was told to stop and has not ended by then."""
+
+    def hear(self) -> None:
+        """Take in what the process has written, if it has."""
+        with contextlib.suppress(BlockingIOError):
+            if told := os.read(self.news, 64):
+                self.came_up = True
+                self.patience = float(told)
 
 
 class Supervisor:
@@ -159,6 +167,7 @@ class Supervisor:
         except OSError as error:
             self._put_off(child, f"could not be started ({error})")
             return
+        child.patience = self._spec["shutdown_timeout"]
         child.started = time.monotonic()
         child.start_at = None
         child.dead = []
@@ -170,8 +179,7 @@ class Supervisor:
             # The terminal that the command was started in is gone, and nobody asked for new workers.
             signum = signal.SIGTERM
         if signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            patience = self._spec["shutdown_timeout"] if not self._stopping else 0.0
-            self._stop_all(patience)
+            self._stop_all(at_once=self._stopping)
         elif signum == signal.SIGHUP:
             say("replacing the workers one by one")
             # Asked again meanwhile, those that were replaced have their turn once more.
@@ -184,18 +192,19 @@ class Supervisor:
         # One that has died is being replaced already.
         self._replacing = [child for child in self._replacing if child.pid]
         if self._replacing and not self._stopping:
-            self._stop(self._replacing[0], self._spec["shutdown_timeout"])
+            self._stop(self._replacing[0])
 
-    def _stop_all(self, patience: float) -> None:
+    def _stop_all(self, at_once: bool = False) -> None:
         self._stopping = True
         for child in self._children:
             if child.pid:
-                self._stop(child, patience)
+                self._stop(child, at_once)
 
-    def _stop(self, child: Child, patience: float) -> None:
-        """Tell it to stop within so many seconds; said again, the earliest end counts."""
+    def _stop(self, child: Child, at_once: bool = False) -> None:
+        """Tell it to stop, and when it is late; said again, the earliest end counts."""
         os.kill(child.pid, signal.SIGTERM)
-        kill_at = time.monotonic() + patience + GRACE
+        child.hear()
+        kill_at = time.monotonic() + (0.0 if at_once else child.patience) + GRACE
         child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
 
     def _kill_late(self) -> None:
@@ -224,8 +233,7 @@ class Supervisor:
     def _ended(self, child: Child, code: int) -> None:
         pid, child.pid = child.pid, 0
         lived = time.monotonic() - child.started
-        with contextlib.suppress(BlockingIOError):
-            child.came_up = bool(os.read(child.news, 1)) or child.came_up
+        child.hear()
         os.close(child.news)
         if self._stopping:
             # One that had not come as far as its own handlers ends by the signal itself, holding nothing.
@@ -251,7 +259,7 @@ class Supervisor:
 
     def _give_up(self, exitcode: int) -> None:
         self._exitcode = exitcode
-        self._stop_all(self._spec["shutdown_timeout"])
+        self._stop_all()
 
     def _died(self, child: Child, pid: int, code: int, lived: float) -> None:
         child.dead.append(child.process)

@@ -160,8 +160,20 @@ def test_signals_again_and_again_do_not_put_off_the_end(monkeypatch) -> None:
     supervisor = Supervisor({"processes": 1, "shutdown_timeout": 30.0})
     (child,) = supervisor._children
     child.pid = 12345
+    child.news, writer = os.pipe()
+    os.write(writer, b"100.0")
+    os.close(writer)
     ends = []
     for _ in range(4):
         supervisor._handle(signal.SIGTERM)
         ends.append(child.kill_at)
-    assert ends[0] > ends[1] == ends[2] == ends[3]
+    assert ends[0] > ends[1] + 50, "the application's own shutdown_timeout counts"
+    assert ends[1] == ends[2] == ends[3]
+    os.close(child.news)
+
+
+def test_a_number_of_processes_that_only_the_code_names_is_refused(shop: Shop) -> None:
+    (shop.path / "three.py").write_text("from greenq import GreenQ\napp = GreenQ(worker={'processes': 3})\n")
+    worker = shop.worker("-A", "three", ready=False)
+    assert worker.wait() == 2
+    assert "--processes 3" in worker.output
