@@ -118,13 +118,13 @@ def _vhost(path: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
+    if "#" in url:
+        raise ConfigError("the address has a #: write %23 if the password or a name holds one")
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
         raise ConfigError(f"the address {mask(url)} cannot be read: {error}") from None
-    if parts.fragment:
-        raise ConfigError("the address has a #: write %23 if the password or a name holds one")
     return parts
 
 

@@ -15,6 +15,10 @@ _head = Struct(">BHI").unpack_from
 _method = Struct(">I").unpack_from
 _size = Struct(">Q").unpack_from
 WITH_CONTENT = frozenset({RETURN, DELIVER, GET_OK})
+KINDS = frozenset({1, 2, 3, 8})
+LARGEST = 0x200000
+"""Bytes of a frame; the handshake agrees on much less."""
+STRANGE = "what answers is no AMQP server: use the port of AMQP, 5672 or with TLS 5671"
 
 Take = Callable[[int, int, bytes, bytes, bytes], Any]
 
@@ -46,10 +50,12 @@ class Assembler:
         while size - at >= 8:
             kind, channel, length = _head(data, at)
             end = at + 8 + length
+            if kind not in KINDS or length > LARGEST:
+                raise Failure(STRANGE)
             if end > size:
                 break
             if data[end - 1] != 0xCE:
-                raise Failure("what answers is no AMQP server: use the port of AMQP, 5672 or with TLS 5671")
+                raise Failure(STRANGE)
             payload = data[at + 7 : end - 1]
             at = end
             if kind == 1:

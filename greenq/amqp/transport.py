@@ -10,7 +10,7 @@ from greenq.amqp.address import Tls
 from greenq.errors import ConfigError
 from pools import native
 
-__all__ = ["Transport", "dial", "reason"]
+__all__ = ["Transport", "context_of", "dial", "reason"]
 
 CHUNK = 262_144
 
@@ -28,7 +28,7 @@ class Transport:
         self._tls: ssl.SSLObject | None = None
         if tls is not None:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            context = _context(tls)
+            context = context_of(tls)
             self._tls = context.wrap_bio(
                 self._incoming, self._outgoing, server_hostname=host if context.check_hostname else None
             )
@@ -144,7 +144,7 @@ def reason(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
+def context_of(tls: Tls) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
         if tls.certificate:
