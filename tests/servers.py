@@ -39,8 +39,7 @@ class RedisServer:
 
     Parameters:
         options: more of its command line, such as ``"--requirepass", "secret"``.
-        command: the program; ``--sentinel`` among the options makes it a sentinel.
-        url: how it is spoken to while it starts.
+        url: how it is spoken to, with ``{port}`` and ``{directory}``.
     """
 
     def __init__(self, *options: str, url: str | None = None) -> None:
@@ -57,7 +56,7 @@ class RedisServer:
         with (self.directory / "log").open("a") as log:
             self.process = subprocess.Popen(
                 [
-                    "redis-server", *([str(self.config)] if self.config.exists() else []),
+                    "redis-server",
                     "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory),
                     "--save", "", "--databases", str(DATABASES), *self.options,
                 ],
@@ -72,10 +71,6 @@ class RedisServer:
             assert time.monotonic() < deadline, "the Redis server does not answer"
             time.sleep(0.02)
 
-    @property
-    def config(self) -> Path:
-        return self.directory / "redis.conf"
-
     def empty(self) -> str:
         """The address of a database that no test has used."""
         address, _, options = self.url.partition("?")
@@ -89,7 +84,7 @@ class RedisServer:
         finally:
             client.close()
 
-    def connections(self, *names: str) -> int:
+    def connections(self) -> int:
         """How many clients are connected, without the one that asks."""
         listed = self.do("CLIENT", "LIST").decode().splitlines()
         return len(listed) - 1
@@ -143,7 +138,7 @@ class Proxy:
     """Stands between a client and a server, and fails when told to.
 
     Attributes:
-        url_port: where clients connect to.
+        port: where clients connect to.
         mute: drop what the server answers, while commands still reach it.
         delay: seconds that everything takes longer, each way.
     """

@@ -16,7 +16,7 @@ from greenq.errors import GreenqError, PublishTimeout
 from greenq.message import Depth
 from tests.greenq.interop import greenq_side
 from tests.greenq.interop.sides import greenq_worker
-from tests.servers import start_redis
+from tests.servers import Proxy, start_redis
 
 PATIENCE = 60.0
 
@@ -129,6 +129,25 @@ def test_a_worker_survives_restarts_of_the_server() -> None:
         assert len(sent) > 100
         until(lambda: len(results(app, sent)) == len(sent), "the end of the work")
     app.close()
+    server.stop()
+
+
+def test_a_worker_survives_fifty_lost_connections() -> None:
+    server = start_redis()
+    proxy = Proxy(server.port)
+    app = greenq_side.make(server.url, server.url)
+    through = f"redis://127.0.0.1:{proxy.port}"
+    with greenq_worker(through, through, concurrency=1000) as process:
+        names: list[str] = []
+        for round_ in range(50):
+            names += send(app, 60, round_ * 60)
+            proxy.cut()
+            time.sleep(0.03)
+        until(lambda: len(results(app, names)) == 3000, "the end of the work")
+        until(lambda: app.broker.depth()["to-greenq"] == Depth(), "the end of the leases")
+        assert process.poll() is None
+    app.close()
+    proxy.close()
     server.stop()
 
 
