@@ -124,13 +124,17 @@ class Channel:
                 engine.dispose(close=False)
             engines.clear()
 
-    def translate(self, error: Exception) -> GreenqError:
-        """Say in greenq's terms what kombu or the library under it raised."""
+    def failed(self, error: Exception) -> GreenqError:
+        """Say in greenq's terms what kombu or the library under it raised; a broken connection is dropped."""
         if isinstance(error, GreenqError):
             return error
         where = mask(self.address.url.partition("?")[0])
         text = " ".join(str(error).split())[:300] or type(error).__name__
-        if isinstance(error, self._lost()):
+        lost = isinstance(error, self._lost())
+        if lost or self.address.transport not in CLOUDS:
+            # What is no connection but requests goes on: dropping it would give back all that runs here.
+            self.close()
+        if lost:
             return BrokerUnreachable(
                 f"the broker at {where} cannot be reached: {text}; check its address and whether it runs"
             )

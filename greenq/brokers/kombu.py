@@ -18,10 +18,11 @@ from typing import Any
 
 from greenq.brokers import bells
 from greenq.brokers.base import Broker
+from greenq.brokers.census import Census
 from greenq.brokers.channel import Channel, Found
-from greenq.brokers.graveyard import Graveyard, grave_of, queue_of
+from greenq.brokers.graveyard import Graveyard
 from greenq.brokers.owner import Late, Owner
-from greenq.brokers.parking import Parking, levels_of, parent_of
+from greenq.brokers.parking import Parking
 from greenq.brokers.transports import Address, parse, promises
 from greenq.config.masking import mask
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
@@ -61,12 +62,12 @@ class KombuBroker(Broker):
         self._channel = Channel(self.address)
         self._parking = Parking(self._channel)
         self._graveyard = Graveyard(self._channel)
+        self._census = Census(self._channel, self._parking)
         self._owner = Owner("greenq-kombu", self._forget)
         self._id = os.urandom(8).hex()
         self._numbers = itertools.count(1)
         self._taken: dict[int, tuple[str, Found]] = {}
         self._settled: set[int] = set()
-        self._expected: set[str] = set()
         self._process: str | None = None
         self._wakes = 0
         self._missed = False
@@ -85,9 +86,7 @@ class KombuBroker(Broker):
             try:
                 return fn()
             except Exception as error:
-                if not isinstance(error, GreenqError):
-                    self._channel.close()
-                raise self._channel.translate(error) from error
+                raise self._channel.failed(error) from error
 
         try:
             return self._owner.call(guarded, timeout, undo)
@@ -131,16 +130,11 @@ class KombuBroker(Broker):
             except PublishError as error:
                 errors[i] = error
             except Exception as error:
-                self._channel.close()
-                problem = self._channel.translate(error)
-                lost = isinstance(problem, BrokerUnreachable)
-                errors[i] = (
-                    PublishTimeout(f"{problem}; the message may have arrived") if lost
-                    else PublishError(f"{problem}; nothing was sent")
-                )  # fmt: skip
-                if lost:
-                    for later in range(i + 1, len(messages)):
-                        errors[later] = PublishError(f"{problem}; nothing was sent")
+                problem = self._channel.failed(error)
+                errors[i] = PublishError(f"{problem}; nothing was sent")
+                if isinstance(problem, BrokerUnreachable):
+                    errors[i + 1 :] = [errors[i]] * (len(messages) - i - 1)
+                    errors[i] = PublishTimeout(f"{problem}; the message may have arrived")
                     return
 
     def _send(self, message: Message) -> None:
@@ -339,69 +333,33 @@ class KombuBroker(Broker):
         self._call(declare, self._timeout)
 
     def expect(self, queues: Sequence[str]) -> None:
-        self._expected.update(queues)
+        self._census.expected.update(queues)
 
     def depth(self) -> dict[str, Depth]:
-        depths: dict[str, Depth] = self._call(self._depth, self._timeout)
+        def depth() -> dict[str, Depth]:
+            return self._census.depth(Counter(queue for queue, _ in self._taken.values()))
+
+        depths: dict[str, Depth] = self._call(depth, self._timeout)
         return depths
 
-    def _depth(self) -> dict[str, Depth]:
-        names = self._names()
-        leased = Counter(queue for queue, _ in self._taken.values())
-        return {
-            queue: Depth(
-                self._channel.size(queue),
-                sum(self._channel.size(name) for name in levels_of(queue) if name in names)
-                + self._parking.held(queue),
-                leased[queue],
-                self._channel.size(grave_of(queue)) if grave_of(queue) in names else 0,
-            )
-            for queue in self._queues()
-        }
-
-    def _queues(self) -> list[str]:
-        """The queues there are, without those that serve others."""
-        found = {parent_of(name) or queue_of(name) or name for name in self._channel.names()}
-        return sorted(found if self._channel.lists else found | self._expected)
-
-    def _names(self) -> set[str]:
-        """Every queue there is, or where the transport can't tell, may be."""
-        names = set(self._channel.names())
-        if not self._channel.lists:
-            for queue in self._queues():
-                names.update((*levels_of(queue), grave_of(queue)))
-        return names
-
     def purge(self, queue: str) -> int:
-        def purge() -> int:
-            known = self._names()
-            waiting = [name for name in (queue, *levels_of(queue)) if name in known]
-            return sum(map(self._channel.purge, waiting)) + self._parking.drop(queue)
-
-        dropped: int = self._call(purge, self._timeout)
+        dropped: int = self._call(lambda: self._census.purge(queue), self._timeout)
         return dropped
 
     def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
         letters: list[DeadLetter] = self._call(
-            lambda: self._graveyard.letters(self._graves(queue)), self._timeout
+            lambda: self._graveyard.letters(self._census.graves(queue)), self._timeout
         )
         return letters[:limit]
 
     def replay(self, key: str) -> bool:
-        replayed: bool = self._call(lambda: self._graveyard.replay(self._graves(None), key), self._timeout)
+        replayed: bool = self._call(lambda: self._graveyard.replay(self._census.graves(), key), self._timeout)
         bells.ring(self._place)
         return replayed
 
     def bury(self, queue: str | None = None) -> int:
-        buried: int = self._call(
-            lambda: sum(self._channel.purge(grave_of(one)) for one in self._graves(queue)), self._timeout
-        )
+        buried: int = self._call(lambda: self._census.bury(queue), self._timeout)
         return buried
-
-    def _graves(self, queue: str | None) -> list[str]:
-        """The queues that have dead letters, or may have where the transport can't tell."""
-        names = self._names()
-        return [one for one in self._queues() if queue in (None, one) and grave_of(one) in names]
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -103,6 +103,8 @@ def parse(url: str) -> Address:
         options.update(pool_pre_ping=True)
         if "+sqlite" in scheme.lower():
             options.update(connect_args={"timeout": 30.0})
+    elif transport == "memory":
+        rest = rest.strip("/") or "localhost/"
     elif transport == "sqs":
         options = {"wait_time_seconds": 0, **options}
     _check_installed(transport)
@@ -129,7 +131,7 @@ def _folders(rest: str, options: dict[str, Any]) -> str:
             "filesystem:// names no folder: write filesystem:///var/spool/shop, "
             "or give both data_folder_in and data_folder_out"
         )
-    return ""
+    return "localhost/"
 
 
 def _check_installed(transport: str) -> None:

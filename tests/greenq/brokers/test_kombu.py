@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 
-from greenq.testing.brokers import BrokerConformance, SharedBrokerConformance
+from greenq.testing.brokers import SharedBrokerConformance
 from greenq.testing.brokers.base import HOSTILE
 from greenq.testing.brokers.leasing import Leasing
 from greenq.testing.brokers.sending import Sending
@@ -17,7 +17,7 @@ SHORT = tuple(name for name in HOSTILE if len(name) < 150)
 FILES = tuple(name for name in SHORT if "/" not in name)
 
 
-class TestMemory(BrokerConformance):
+class TestMemory(Sending, Leasing, Upkeep):
     crowd = 1000
     names = SHORT
 
@@ -46,7 +46,7 @@ class TestFilesystem(SharedBrokerConformance):
 
 
 class TestSqlite(SharedBrokerConformance):
-    crowd = 200
+    crowd = 100
     names = SHORT
 
     def address(self) -> str:
@@ -62,7 +62,7 @@ class TestSqlite(SharedBrokerConformance):
 
 
 class TestPostgres(Sending, Leasing, Upkeep):
-    crowd = 200
+    crowd = 60
     names = SHORT
 
     def address(self) -> str:

@@ -15,11 +15,11 @@ ACCEPT = ["json", "msgpack", "yaml", "pickle"]
 
 def make(broker: str, results: str) -> Celery:
     """Make the application for an address."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"polling_interval": 0.1} if broker.startswith("filesystem://") else {}
     if broker.startswith("filesystem://"):
         folder = broker.removeprefix("filesystem://")
         broker = "filesystem://"
-        options = {
+        options |= {
             "data_folder_in": folder, "data_folder_out": folder, "control_folder": f"{folder}/control"
         }  # fmt: skip
     app = Celery("interop", broker=broker, backend=results, set_as_current=False)

@@ -6,6 +6,8 @@ import itertools
 import shutil
 
 from greenq.testing.stores import SharedStoreConformance
+from greenq.testing.stores.keeping import Keeping
+from greenq.testing.stores.waiting import Elsewhere
 from tests.backends import memory_directory, postgres
 
 _numbers = itertools.count()
@@ -24,6 +26,6 @@ class TestSqlite(SharedStoreConformance):
         shutil.rmtree(self.directory)
 
 
-class TestPostgres(SharedStoreConformance):
+class TestPostgres(Keeping, Elsewhere):
     def address(self) -> str:
         return f"db+{postgres().empty()}"

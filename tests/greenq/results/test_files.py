@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from greenq.testing.stores import SharedStoreConformance, StoreConformance
+from greenq.testing.stores import SharedStoreConformance
+from greenq.testing.stores.keeping import Keeping
 from tests.backends import memory_directory, moto
 
 _numbers = itertools.count()
@@ -26,7 +27,7 @@ class TestDirectory(SharedStoreConformance):
         shutil.rmtree(self.directory)
 
 
-class TestMemory(StoreConformance):
+class TestMemory(Keeping):
     def address(self) -> str:
         return f"fsspec+memory://results-{next(_numbers)}"
 
