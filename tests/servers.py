@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from greenq.redis.address import parse
+from greenq.redis.client import Client
 from greenq.redis.failures import Failure
-from greenq.redis.lane import Client
 
 __all__ = ["Proxy", "RedisServer", "free_port", "shared_redis", "start_redis"]
 

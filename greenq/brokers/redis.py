@@ -12,11 +12,11 @@ from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishEr
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
 from greenq.redis import settling, unacked
 from greenq.redis.address import Address, parse
+from greenq.redis.client import Client
 from greenq.redis.envelope import due_of
 from greenq.redis.failures import Failure, Unreachable
 from greenq.redis.fetching import Fetcher
 from greenq.redis.keys import Keys
-from greenq.redis.lane import Client
 from greenq.redis.publishing import Publisher
 from greenq.redis.renewing import Renewer
 from greenq.redis.upkeep import Upkeep

@@ -13,12 +13,14 @@ from weakref import WeakKeyDictionary
 from greenq.errors import BrokerError
 from greenq.message import Delivery
 from greenq.redis.address import Address
+from greenq.redis.client import Client
 from greenq.redis.envelope import Unreadable, unpack
 from greenq.redis.failures import Failure, Unreachable, refusal
 from greenq.redis.keys import Keys
-from greenq.redis.lane import ELSEWHERE, Client
+from greenq.redis.lane import ELSEWHERE
 from greenq.redis.link import Link, world
 from greenq.redis.opening import open_link
+from greenq.redis.plans import Plan
 from greenq.redis.resp import ReplyError
 from greenq.redis.scripts import FETCH, GIVE_BACK, SOURCES
 from pools import native
@@ -284,33 +286,3 @@ class Fetcher:
     def _discard(self, link: Link) -> None:
         link.close()
         self._client.lost()
-
-
-class Part:
-    """One of the queues of a fetch."""
-
-    __slots__ = ("delayed", "lists", "places", "queue")
-
-    def __init__(self, keys: Keys, queue: str) -> None:
-        self.queue = queue
-        self.delayed = keys.delayed(queue)
-        self.lists = keys.lists(queue)
-        self.places = [(queue, name) for name in self.lists]
-
-
-class Plan:
-    """The arguments that all fetches from the same queues share."""
-
-    __slots__ = ("head", "parts", "places", "strict", "watch")
-
-    def __init__(self, keys: Keys, process: str, seconds: float, queues: tuple[str, ...]) -> None:
-        self.head = (
-            keys.leased(process), keys.lease(process), keys.processes, keys.attempts,
-            process, max(1, round(seconds * 1000)),
-        )  # fmt: skip
-        self.parts = [Part(keys, queue) for queue in queues]
-        self.places = [place for part in self.parts for place in part.places]
-        self.strict: list[Any] = []
-        for part in self.parts:
-            self.strict += [part.delayed, 1 << 30, len(part.lists), *part.lists]
-        self.watch = ("EXISTS", *(name for part in self.parts for name in (part.delayed, *part.lists)))

@@ -9,10 +9,10 @@ from typing import Any
 
 from greenq.errors import GreenqError, PublishError, PublishTimeout
 from greenq.message import Message
+from greenq.redis.client import Client
 from greenq.redis.envelope import pack
 from greenq.redis.failures import Failure, refusal
 from greenq.redis.keys import Keys
-from greenq.redis.lane import Client
 from greenq.redis.resp import ReplyError
 from greenq.redis.upkeep import declarations
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Message, Result, Settlement, Verdict
+from greenq.redis.client import Client
 from greenq.redis.envelope import pack
 from greenq.redis.keys import Keys
-from greenq.redis.lane import Client
 from greenq.redis.scripts import ACKNOWLEDGE, COMMIT
 
 __all__ = ["BAD_LIST", "DONE", "LOST", "UNDECIDED", "Step", "carry_out", "lasting", "settle"]

@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 from greenq.redis.address import Address
+from greenq.redis.client import Client
 from greenq.redis.keys import Keys
-from greenq.redis.lane import Client
 from greenq.redis.scripts import RESTORE
 
 __all__ = ["restore"]

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from greenq.message import DeadLetter, Depth
+from greenq.redis.client import Client
 from greenq.redis.envelope import Unreadable, unpack
 from greenq.redis.keys import FANOUTS, Keys
-from greenq.redis.lane import Client
 from greenq.redis.scripts import GIVE_BACK, HEAD, PURGE, REPLAY
 
 __all__ = ["Upkeep"]

@@ -13,8 +13,8 @@ from greenq.brokers.redis import RedisBroker
 from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result, Settlement, Verdict
 from greenq.redis.address import Address, parse
+from greenq.redis.client import Client
 from greenq.redis.failures import Failure, Late
-from greenq.redis.lane import Client
 from greenq.redis.scripts import STORE
 from greenq.redis.settling import BAD_LIST, DONE, UNDECIDED, Step, carry_out, lasting
 from greenq.redis.subscriber import Question, Subscriber

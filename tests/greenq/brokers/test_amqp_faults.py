@@ -192,7 +192,7 @@ class TestNobodyAnswers:
             free.bind(("127.0.0.1", 0))
             broker = AmqpBroker(f"amqp://127.0.0.1:{free.getsockname()[1]}")
             started = time.monotonic()
-            with pytest.raises(BrokerUnreachable, match="nobody answers at 127.0.0.1"):
+            with pytest.raises(BrokerUnreachable, match=r"nobody answers at 127\.0\.0\.1"):
                 broker.publish([make()], 10.0)
             with pytest.raises(BrokerUnreachable):
                 broker.lease("p", 60.0)
@@ -287,9 +287,7 @@ class TestTheServer:
             broker.publish(many(5, due=time.time() + 3600), PATIENCE)
             held = take(broker, 10)
             server.kill()
-            with pytest.raises(BrokerError):
-                broker.fetch(["q"], 1, 1.0)
-                broker.fetch(["q"], 1, 1.0)
+            until(lambda: broker._inbox.line.alive is None, "the loss of the connection")
             server.start()
             found: list[Delivery] = []
 

@@ -420,7 +420,7 @@ def test_sentinel_leads_to_the_new_primary() -> None:
 
 def _master(port: int) -> bytes:
     from greenq.redis.address import parse
-    from greenq.redis.lane import Client
+    from greenq.redis.client import Client
 
     client = Client(parse(f"redis://127.0.0.1:{port}"))
     try:

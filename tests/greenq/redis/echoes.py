@@ -25,8 +25,8 @@ def main(world: str, url: str) -> None:
     import threading
 
     from greenq.redis.address import parse
+    from greenq.redis.client import Client
     from greenq.redis.failures import Failure
-    from greenq.redis.lane import Client
 
     client = Client(parse(url))
     answered, interrupted = 0, 0

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from greenq.redis.address import parse
+from greenq.redis.client import Client
 from greenq.redis.failures import Failure, Late
-from greenq.redis.lane import Client
 from tests.servers import Proxy, shared_redis
 
 ECHOES = Path(__file__).with_name("echoes.py")
