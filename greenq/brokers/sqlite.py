@@ -118,7 +118,7 @@ class SqliteBroker(Broker):
         fence = secrets.randbits(62)
 
         def take(session: Session) -> object:
-            if not leases.current(session, process.owner):
+            if not leases.current(session, process.name, process.owner):
                 process.owner = leases.renew(session, process.name, process.owner, process.seconds)
             promote(session)
             batches = claim(session, queues, n, process.owner, fence)

@@ -43,18 +43,23 @@ def enter(session: Session, process: str, seconds: float) -> int:
 
 
 def renew(session: Session, process: str, owner: int, seconds: float) -> int:
-    """Begin the process's lease anew, also if it was taken for dead meanwhile; its number."""
+    """Begin the process's lease anew, also if it was taken for dead meanwhile; its number.
+
+    In a file that somebody put in the old one's place the number may be another process's.
+    """
     changed = session.execute(
-        "UPDATE processes SET until = ?, clock = ? WHERE id = ?", (_now() + seconds, _clock(), owner)
+        "UPDATE processes SET until = ?, clock = ? WHERE id = ? AND name = ?",
+        (_now() + seconds, _clock(), owner, process),
     )
     return owner if changed else enter(session, process, seconds)
 
 
-def current(session: Session, owner: int) -> bool:
+def current(session: Session, process: str, owner: int) -> bool:
     """Whether the process has a lease that has not run out."""
     return bool(
         session.rows(
-            "SELECT 1 FROM processes WHERE id = ? AND until > ? AND clock = ?", (owner, _now(), _clock())
+            "SELECT 1 FROM processes WHERE id = ? AND name = ? AND until > ? AND clock = ?",
+            (owner, process, _now(), _clock()),
         )
     )
 

@@ -316,3 +316,17 @@ print(max(b - a for a, b in zip(ticks, ticks[1:])) < 0.5, len(ticks) > 20, flush
     assert "nothing was changed" in lines[0], done.stderr
     assert lines[1] == "True True"
     until(lambda: broker.publish([make()], PATIENCE) == [None], "the next message")
+
+
+def test_in_a_new_file_every_process_has_a_lease_of_its_own(path: Path, broker: Broker) -> None:
+    with connect(f"sqlite:///{path}") as other:
+        broker.lease("first", 60)
+        other.lease("second", 60)
+        for file in path.parent.glob("greenq.db*"):
+            file.unlink()
+        other.renew()
+        broker.renew()
+        broker.publish([make()], PATIENCE)
+        assert len(broker.fetch(["q"], 1, PATIENCE)) == 1
+        assert other.release("second") == 0, "what the first holds is not the second's"
+        assert broker.depth()["q"].leased == 1
