@@ -17,6 +17,8 @@ SECURE = ("amqps", "pyamqps", "rpcs")
 TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 OPTIONS = (
     "heartbeat", "connect_timeout", "queue_type", "max_priority", "login_method", "consumer_timeout", "ssl",
+    "management",
+    "celery_delay",
 )  # fmt: skip
 QUEUE_TYPES = ("classic", "quorum")
 
@@ -49,7 +51,9 @@ class Address:
         connect_timeout: seconds for each node.
         queue_type: of queues that do not exist yet: ``classic`` or ``quorum``.
         max_priority: ``x-max-priority`` of queues that do not exist yet; None for queues without priorities.
+        celery_delay: workers take part in Celery's native delayed delivery.
         consumer_timeout: the server's setting of that name in seconds; 0 if it is switched off.
+        management: ``http://host:port`` of the management plugin; None for its usual port, "" for none.
     """
 
     nodes: tuple[tuple[str, int], ...] = (("localhost", 5672),)
@@ -62,7 +66,9 @@ class Address:
     connect_timeout: float = 5.0
     queue_type: str = "classic"
     max_priority: int | None = None
+    celery_delay: bool = False
     consumer_timeout: float = 1800.0
+    management: str | None = None
     shown: str = ""
 
 
@@ -83,7 +89,7 @@ def parse(url: str) -> Address:
     if any(part.scheme != scheme for part in splits):
         raise ConfigError("the nodes of a cluster must all have the same scheme, amqp:// or amqps://")
     given = _options(last, scheme)
-    secure = scheme in SECURE or given.get("ssl", "").lower() in ("1", "true", "yes")
+    secure = scheme in SECURE or _yes(given, "ssl")
     port = 5671 if secure else 5672
     queue_type = given.get("queue_type", "classic")
     if queue_type not in QUEUE_TYPES:
@@ -106,7 +112,9 @@ def parse(url: str) -> Address:
         connect_timeout=_seconds("connect_timeout", given.get("connect_timeout", "5")),
         queue_type=queue_type,
         max_priority=most,
+        celery_delay=_yes(given, "celery_delay"),
         consumer_timeout=_seconds("consumer_timeout", given.get("consumer_timeout", "1800"), zero=True),
+        management=_management(given.get("management")),
         shown=mask(url.partition("?")[0]),
     )
 
@@ -131,7 +139,7 @@ def _split(url: str) -> SplitResult:
 def _options(parts: SplitResult, scheme: str) -> dict[str, str]:
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = [*OPTIONS, *TLS_OPTIONS]
-    secure = scheme in SECURE or given.get("ssl", "").lower() in ("1", "true", "yes")
+    secure = scheme in SECURE or _yes(given, "ssl")
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
@@ -140,6 +148,13 @@ def _options(parts: SplitResult, scheme: str) -> dict[str, str]:
         if name in TLS_OPTIONS and not secure:
             raise ConfigError(f"{name} is for TLS: write amqps:// instead of {scheme}://")
     return given
+
+
+def _yes(given: dict[str, str], name: str) -> bool:
+    text = given.get(name, "no").lower()
+    if text not in ("1", "true", "yes", "0", "false", "no"):
+        raise ConfigError(f"{name} is {text!r}: choose yes or no")
+    return text in ("1", "true", "yes")
 
 
 def _seconds(name: str, text: str, zero: bool = False) -> float:
@@ -156,6 +171,17 @@ def _priority(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 255:
         raise ConfigError(f"max_priority is {text!r}: give a number from 1 to 255, 9 for greenq's ten")
     return int(text)
+
+
+def _management(url: str | None) -> str | None:
+    if not url:
+        return url
+    parts = _split(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise ConfigError(
+            f"management is {mask(url)!r}: give http://host:15672; it is asked with the broker's own user"
+        )
+    return url
 
 
 def _tls(given: dict[str, Any]) -> Tls:

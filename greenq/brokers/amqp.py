@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from struct import unpack_from
 
-from greenq.amqp import methods
+from greenq.amqp import methods, native_delay
 from greenq.amqp.address import Address, parse
 from greenq.amqp.deadletters import DeadLetters
 from greenq.amqp.failures import Failure, Refused, Unreachable
 from greenq.amqp.held import Ledger
 from greenq.amqp.inbox import Inbox
+from greenq.amqp.management import Management, Told
 from greenq.amqp.publishing import Publisher
 from greenq.amqp.receiving import Receiver
 from greenq.amqp.settling import Settler
@@ -24,6 +25,11 @@ from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishEr
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
 
 __all__ = ["AmqpBroker"]
+
+SETTLED = 8.0
+"""Seconds within which the management plugin has counted anew (it does every five)."""
+LOOK_EVERY = 0.25
+UNTOLD = Told(None)
 
 
 @contextmanager
@@ -57,8 +63,8 @@ class AmqpBroker(Broker):
             "Priorities exist in queues made with x-max-priority (max_priority in the address) only.",
             "A task that runs longer than the server's consumer_timeout is delivered again.",
             "Attempts count every redelivery; in classic queues a redelivered message goes to the end.",
-            "The server does not list its queues: those of the configuration and of this process are shown.",
-            "What other processes hold is not seen: leased counts this process's deliveries.",
+            "Without its management plugin the server does not list its queues: those of the configuration "
+            "and of this process are shown, without priorities, and leased counts this process's deliveries.",
         ),
         timed_leases=False,
         returns_in_front=False,
@@ -81,6 +87,7 @@ class AmqpBroker(Broker):
         self._settler = Settler(self._inbox.line, self._ledger, self._publisher, self._topology)
         self._receiver = Receiver(self._inbox, self._ledger, self._settler, timeout)
         self._dead = DeadLetters(self._inbox.line, self._publisher, self._topology, timeout)
+        self._management = Management(self.address)
         self._known: dict[str, None] = {}
         self._process: str | None = None
         self._pid = os.getpid()
@@ -166,6 +173,8 @@ class AmqpBroker(Broker):
             session = self._inbox.line.session(deadline)
             for queue, problem in self._topology.ensure(session, queues, deadline).items():
                 raise BrokerError(f"the queue {queue!r:.80} cannot be used: {problem}")
+            if self.address.celery_delay:
+                native_delay.join(session, queues, deadline)
         self.expect(queues)
 
     def expect(self, queues: Sequence[str]) -> None:
@@ -187,6 +196,23 @@ class AmqpBroker(Broker):
                         ready + surplus.get(queue, 0), sum(delayed), leased.get(queue, 0), dead or 0
                     )
         return found
+
+    def survey(self) -> dict[str, Depth]:
+        """What `depth` tells, and from the management plugin the other queues, all leases and priorities."""
+        deadline = time.monotonic() + SETTLED
+        first = told = self._management.queues(self._timeout)
+        if told is None:
+            return self.depth()
+        while True:
+            self.expect(list(told))
+            depths = self.depth()
+            # It counts every few seconds: what it tells must be of now, or else at least be new.
+            behind = any(told.get(name, UNTOLD).ready != depth.ready for name, depth in depths.items())
+            if not behind or told != first or time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_EVERY)
+            told = self._management.queues(self._timeout) or told
+        return {name: _detailed(depth, told.get(name)) for name, depth in depths.items()}
 
     def _count(self, names: Sequence[str]) -> list[int | None]:
         """How many messages are ready in each queue; None where there is none."""
@@ -243,6 +269,12 @@ class AmqpBroker(Broker):
         self._open()
         if self._process is None or self._pid != os.getpid():
             raise BrokerError("this process has no lease: call lease() before fetch() and renew()")
+
+
+def _detailed(depth: Depth, told: Told | None) -> Depth:
+    if told is None:
+        return depth
+    return replace(depth, leased=max(depth.leased, told.leased), by_priority=told.by_priority)
 
 
 def _delays(queue: str) -> list[str]:

@@ -44,6 +44,7 @@ def test_an_empty_virtual_host_is_the_default_one(url: str) -> None:
         ("amqp://h?ssl_ca_certs=/x", "amqps://"),
         ("amqps://h?ssl_cert_reqs=maybe", "required, optional or none"),
         ("amqp://h?login_method=KERBEROS", "PLAIN or EXTERNAL"),
+        ("amqp://h?celery_delay=maybe", "yes or no"),
         ("amqp://h:port", "cannot be read"),
         ("amqp://u:p#w@h", "%23"),
         ("amqp://one;amqps://two", "same scheme"),

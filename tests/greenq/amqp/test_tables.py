@@ -16,9 +16,9 @@ from greenq.amqp.methods import DELIVER, content, frame
 from greenq.amqp.tables import Malformed, Unfit, read_table, write_table
 
 EVERYTHING: dict[str, Any] = {
-    "text": "ü🚚", "empty": "", "none": None, "yes": True, "no": False, "small": -5, "big": 2**40, "float": 1.5,
-    "bytes": b"\0\xff", "list": [1, "a", None, [True]], "table": {"a": {"b": []}}, "lone": "\ud800",
-    "when": datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC), "money": Decimal("-1.25"),
+    "text": "ü🚚", "empty": "", "none": None, "yes": True, "no": False, "small": -5, "big": 2**40,
+    "float": 1.5, "bytes": b"\0\xff", "list": [1, "a", None, [True]], "table": {"a": {"b": []}},
+    "lone": "\ud800", "when": datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC), "money": Decimal("-1.25"),
 }  # fmt: skip
 
 

@@ -117,6 +117,31 @@ def test_an_eta_task_that_celery_sent_waits_in_the_broker() -> None:
     app.close()
 
 
+def test_celerys_native_delay_brings_messages_to_greenq_in_time() -> None:
+    from kombu import Exchange, Queue
+
+    url = shared_rabbit().empty()
+    with connect(f"{url}?queue_type=quorum&celery_delay=yes") as broker:
+        broker.declare(["delayed"])
+        broker.declare(["delayed"])
+        broker.lease("reader", 60)
+        app = make_celery(url, "rpc://")
+        queue = Queue(
+            "delayed", Exchange("delays", "topic"), "delayed", queue_arguments={"x-queue-type": "quorum"}
+        )
+        app.conf.task_queues = [queue]
+        app.conf.task_default_queue = "delayed"
+        app.conf.task_default_exchange_type = "topic"
+        due = time.time() + 2.5
+        app.send_task("interop.add", (1, 2), queue="delayed", countdown=2.5)
+        assert "delayed" in app.amqp.queues
+        [delivery] = take(broker, 1, ["delayed"])
+        assert delivery.message is not None
+        assert due - 0.1 <= time.time() < due + 5.0
+        assert any("celery_delayed" in str(death) for death in delivery.message.headers.get("x-death", ()))
+        app.close()
+
+
 def test_what_a_killed_celery_worker_held_is_taken_over() -> None:
     url = shared_rabbit().empty()
     sides = Sides(url, "rpc://")
