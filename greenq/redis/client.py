@@ -1,4 +1,4 @@
-"""Commands to one server, whoever calls: a connection for each world, scripts, patience, translated errors."""
+"""Commands to one server, whoever calls: a connection for each world, scripts, patience, plain errors."""
 
 from __future__ import annotations
 
