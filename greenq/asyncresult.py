@@ -146,6 +146,36 @@ class AsyncResult(Generic[T]):
         return datetime.fromisoformat(record.date_done) if record is not None and record.date_done else None
 
     @property
+    def name(self) -> str | None:
+        """The task's name; like the five that follow it is there with `results.extended` only."""
+        return self._told("name")  # type: ignore[no-any-return]
+
+    @property
+    def args(self) -> Any:
+        """What the task was given."""
+        return self._told("args")
+
+    @property
+    def kwargs(self) -> Any:
+        """What the task was given by name."""
+        return self._told("kwargs")
+
+    @property
+    def worker(self) -> str | None:
+        """The node that ran it."""
+        return self._told("worker")  # type: ignore[no-any-return]
+
+    @property
+    def retries(self) -> int | None:
+        """How often it was retried."""
+        return self._told("retries")  # type: ignore[no-any-return]
+
+    @property
+    def queue(self) -> str | None:
+        """Where its message came from."""
+        return self._told("queue")  # type: ignore[no-any-return]
+
+    @property
     def children(self) -> list[AsyncResult[Any]]:
         """The results of the tasks that it sent; known when it has ended."""
         record = self._record()
@@ -210,6 +240,10 @@ class AsyncResult(Generic[T]):
                 f"the result of task {self.id} cannot be asked for: no results are kept; set results.url"
             )
         return store
+
+    def _told(self, name: str) -> Any:
+        record = None if self._source is None else self._record()
+        return None if record is None else record.extra.get(name)
 
     def _record(self) -> Result | None:
         if self._ended is not None:

@@ -35,15 +35,16 @@ class RabbitServer:
 
     Parameters:
         config: lines of rabbitmq.conf.
+        plugins: to be enabled.
     """
 
-    def __init__(self, *config: str) -> None:
+    def __init__(self, *config: str, plugins: tuple[str, ...] = ()) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="greenq-rabbitmq-"))
         self.port = _free_port()
         self._epmd = _free_port()
         self._distribution = _free_port()
         self.node = f"greenq{self.port}@localhost"
-        (self.directory / "plugins").write_text("[].\n")
+        (self.directory / "plugins").write_text(f"[{', '.join(plugins)}].\n")
         (self.directory / "rabbitmq.conf").write_text(
             "\n".join(["vm_memory_high_watermark.absolute = 4GB", "disk_free_limit.absolute = 1MB", *config])
             + "\n"
@@ -150,9 +151,9 @@ class RabbitServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def start_rabbitmq(*config: str) -> RabbitServer:
+def start_rabbitmq(*config: str, plugins: tuple[str, ...] = ()) -> RabbitServer:
     """Start a server that the caller stops; it is stopped at the end of the tests at the latest."""
-    return RabbitServer(*config)
+    return RabbitServer(*config, plugins=plugins)
 
 
 @cache

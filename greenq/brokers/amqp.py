@@ -26,8 +26,8 @@ from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
 
 __all__ = ["AmqpBroker"]
 
-SETTLED = 8.0
-"""Seconds within which the management plugin has counted anew (it does every five)."""
+SETTLED = 12.0
+"""Seconds within which what does not move is counted: queues tell every five, and are asked every five."""
 LOOK_EVERY = 0.25
 UNTOLD = Told(None)
 
@@ -200,18 +200,20 @@ class AmqpBroker(Broker):
     def survey(self) -> dict[str, Depth]:
         """What `depth` tells, and from the management plugin the other queues, all leases and priorities."""
         deadline = time.monotonic() + SETTLED
-        first = told = self._management.queues(self._timeout)
-        if told is None:
-            return self.depth()
+        before: dict[str, Depth] | None = None
         while True:
+            told = self._management.queues(self._timeout)
+            if told is None:
+                return self.depth()
             self.expect(list(told))
             depths = self.depth()
-            # It counts every few seconds: what it tells must be of now, or else at least be new.
             behind = any(told.get(name, UNTOLD).ready != depth.ready for name, depth in depths.items())
-            if not behind or told != first or time.monotonic() > deadline:
+            # It counts every few seconds. Where nothing moves that is waited for; elsewhere it is never of now.
+            moving = before is not None and before != depths
+            if not behind or moving or time.monotonic() > deadline:
                 break
+            before = depths
             time.sleep(LOOK_EVERY)
-            told = self._management.queues(self._timeout) or told
         return {name: _detailed(depth, told.get(name)) for name, depth in depths.items()}
 
     def _count(self, names: Sequence[str]) -> list[int | None]:

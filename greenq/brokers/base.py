@@ -139,6 +139,10 @@ class Broker(ABC):
     def depth(self) -> dict[str, Depth]:
         """Every known queue, and how many messages wait in it."""
 
+    def survey(self) -> dict[str, Depth]:
+        """The same for people: with all that can be known, though it may take some seconds."""
+        return self.depth()
+
     @abstractmethod
     def purge(self, queue: str) -> int:
         """Drop what waits in the queue, now or later; leased messages and dead letters stay."""

@@ -34,7 +34,7 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
     from greenq.cli import loading
 
     with loading.client(app, config) as owner:
-        depths = dict(sorted(owner.broker.depth().items()))
+        depths = dict(sorted(owner.broker.survey().items()))
         urgent_is_high = owner.broker.guarantees.urgent > 0
     if as_json:
         screen.show_json({name: dataclasses.asdict(depth) for name, depth in depths.items()})

@@ -20,6 +20,7 @@ CELERY_NAMES: dict[str, tuple[str, str]] = {
     "result_accept_content": ("accept", ""),
     "result_compression": ("results.compression", ""),
     "result_expires": ("results.expires", ""),
+    "result_extended": ("results.extended", ""),
     "result_serializer": ("results.serializer", ""),
     "task_acks_late": ("tasks.acks_late", ""),
     "task_always_eager": ("tasks.eager", ""),

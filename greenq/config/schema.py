@@ -88,6 +88,9 @@ class ResultSettings:
         "How results are compressed; null for not at all.", None, unit="compression", example="gzip"
     )
     compress_over: int = key("Results smaller than this are not compressed.", 4096, unit="bytes", least=0)
+    extended: bool = key(
+        "Keep with each result also its task's name, args, kwargs, worker, retries and queue.", False
+    )
     timeout: float = key("How long any call to the store may take.", 30.0, unit="seconds", least=0.01)
 
 

@@ -39,6 +39,7 @@ from greenq.message import (
 )
 from greenq.request import Request
 from greenq.results.base import ResultStore
+from greenq.shortrepr import shortrepr
 from greenq.worker.handlers import Handler
 
 __all__ = ["IGNORED", "Endings"]
@@ -57,11 +58,15 @@ class Endings:
     Parameters:
         store: encodes results; None if none are kept.
         expires: seconds that a result is kept; None for ever.
+        extended: tell with each result what was called, with what, and where it ran.
     """
 
-    def __init__(self, store: Callable[[], ResultStore | None], expires: float | None) -> None:
+    def __init__(
+        self, store: Callable[[], ResultStore | None], expires: float | None, extended: bool = False
+    ) -> None:
         self._store = store
         self._expires = expires
+        self._extended = extended
 
     # ── the function was run ─────────────────────────────────────────────────────────────────────────────
 
@@ -216,6 +221,7 @@ class Endings:
             children=[child.as_tuple() for child in request.children],
             date_done=now(),
             expires=self._expires,
+            extra=_extra(request, self._extended),
             reply_to=_reply_to(request.message),
         )
 
@@ -246,13 +252,37 @@ class Endings:
     def _encode(self, result: Result) -> None:
         store = self._store()
         assert store is not None
-        store.encode(result)
+        try:
+            store.encode(result)
+        except EncodeError:
+            if "args" not in result.extra:
+                raise
+            # What the task was given may be more than the results' serializer carries: its text is not.
+            result.extra |= {key: shortrepr(result.extra[key]) for key in ("args", "kwargs")}
+            store.encode(result)
 
 
 def _reply_to(message: Message | None) -> str | None:
     """The queue that the call wants its result in, if it names one."""
     reply_to = None if message is None else message.properties.get("reply_to")
     return reply_to if isinstance(reply_to, str) and reply_to else None
+
+
+def _extra(request: Request, extended: bool) -> dict[str, Any]:
+    """What Celery's record has beside the result, under its names."""
+    extra: dict[str, Any] = {}
+    fields = request.fields
+    if fields.get("group"):
+        extra["group_id"] = fields["group"]
+    if fields.get("parent_id"):
+        extra["parent_id"] = fields["parent_id"]
+    if extended:
+        extra |= {
+            "name": request.task, "args": request.args, "kwargs": request.kwargs,
+            "worker": request.hostname, "retries": request.retries,
+            "queue": request.message.queue if request.message is not None else None,
+        }  # fmt: skip
+    return extra
 
 
 def now() -> str:

@@ -11,7 +11,7 @@ from greenq.worker.consumer import LIMIT, Consumer, Run
 from greenq.worker.handlers import Handler
 from pools.base import Features, Pool
 
-__all__ = ["Limits", "refuse_impossible_limits"]
+__all__ = ["Limits", "check_longest_hold", "refuse_impossible_limits"]
 
 log = logging.getLogger("greenq.limits")
 
@@ -94,3 +94,35 @@ def refuse_impossible_limits(name: str, features: Features, handlers: Iterable[H
                 f"{where} soft_time_limit of {handler.soft_time_limit:g} s, which the {name} pool can't "
                 f"keep: {features.why_no_interrupt}"
             )
+
+
+def check_longest_hold(longest: float | None, handlers: Iterable[Handler]) -> None:
+    """Compare the limits with the time after which the broker takes a delivery back that has no end yet.
+
+    Parameters:
+        longest: seconds; None for a broker that never does.
+
+    Raises:
+        ConfigError: a task has leave to run longer than that, and would then run twice at once.
+    """
+    if longest is None:
+        return
+    endless = []
+    for handler in handlers:
+        if not handler.acks_late:
+            continue
+        if handler.time_limit is None:
+            endless.append(handler.task.name)
+        elif handler.time_limit >= longest:
+            raise ConfigError(
+                f"task {handler.task.name} has a time_limit of {handler.time_limit:g} s, but after "
+                f"{longest:g} s the broker takes its message back (consumer_timeout) and it would run twice: "
+                f"lower the limit, or raise consumer_timeout on the server and add ?consumer_timeout=SECONDS "
+                f"to broker.url (0 if it is switched off)"
+            )
+    if endless:
+        more = f" and {len(endless) - 1} more" if len(endless) > 1 else ""
+        log.warning(
+            "the broker takes back what runs longer than %g s (consumer_timeout), and runs it again: "
+            "set tasks.time_limit below that; without one are %s%s", longest, sorted(endless)[0], more,
+        )  # fmt: skip
