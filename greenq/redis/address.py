@@ -59,7 +59,6 @@ class Address:
         steps: the priorities that have a list of their own, ascending (kombu's ``priority_steps``).
         visibility_timeout: seconds after which what a Celery worker left unacknowledged is restored.
         order: how a fetch goes through several queues: ``strict``, ``round_robin`` or ``weighted``.
-        shown: the address with its secrets hidden.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -81,7 +80,6 @@ class Address:
     visibility_timeout: float = 3600.0
     order: str = "strict"
     weights: tuple[tuple[str, float], ...] = ()
-    shown: str = ""
 
     @property
     def server(self) -> tuple[object, ...]:
@@ -109,7 +107,6 @@ def parse(url: str) -> Address:
     common: dict[str, Any] = {
         "user": unquote(first.username) if first.username else None,
         "password": unquote(first.password) if first.password else None,
-        "shown": mask(url),
         **_fleet(given),
     }
     if scheme in UNIX:
