@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -148,6 +149,21 @@ def test_a_worker_survives_fifty_lost_connections() -> None:
         assert process.poll() is None
     app.close()
     proxy.close()
+    server.stop()
+
+
+def test_a_task_that_blocks_its_hub_for_several_leases_runs_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREENQ_WORKER_LEASE", "1s")
+    monkeypatch.setenv("INTEROP_LEDGER", str(tmp_path))
+    server = start_redis()
+    app = greenq_side.make(server.url, server.url)
+    with greenq_worker(server.url, server.url), greenq_worker(server.url, server.url):
+        app.tasks["interop.spin"].delay(5.0).get(timeout=PATIENCE)
+        time.sleep(1.0)
+    assert [page.read_text() for page in tmp_path.iterdir()] == ["0\n"]
+    app.close()
     server.stop()
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-NAMES = ("add", "mirror", "fail", "moment", "size")
+NAMES = ("add", "mirror", "fail", "moment", "size", "spin")
 
 
 def add(x: Any, y: Any) -> Any:
@@ -34,6 +34,14 @@ def note(number: int) -> None:
     """Write down that it ran, in this process's page of the ledger."""
     with (Path(os.environ["INTEROP_LEDGER"]) / str(os.getpid())).open("a") as page:
         page.write(f"{number}\n")
+
+
+def spin(seconds: float) -> None:
+    """Write down that it ran, and let no other green thread run for so long."""
+    note(0)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
 
 
 def persist(self: Any, times: int) -> list[Any]:
