@@ -1,4 +1,4 @@
-"""Ask RabbitMQ's management plugin for what AMQP does not tell: all queues, and what is in them by priority."""
+"""Ask RabbitMQ's management plugin for what AMQP does not tell: all queues, leases, and priorities."""
 
 from __future__ import annotations
 

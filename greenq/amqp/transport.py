@@ -145,6 +145,11 @@ def reason(error: BaseException) -> str:
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
+    """What the standard library needs to know of it.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
         if tls.certificate:

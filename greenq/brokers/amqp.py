@@ -208,7 +208,7 @@ class AmqpBroker(Broker):
             self.expect(list(told))
             depths = self.depth()
             behind = any(told.get(name, UNTOLD).ready != depth.ready for name, depth in depths.items())
-            # It counts every few seconds. Where nothing moves that is waited for; elsewhere it is never of now.
+            # It counts every few seconds: waited for where nothing moves, and never of now elsewhere.
             moving = before is not None and before != depths
             if not behind or moving or time.monotonic() > deadline:
                 break

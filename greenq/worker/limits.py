@@ -121,8 +121,9 @@ def check_longest_hold(longest: float | None, handlers: Iterable[Handler]) -> No
                 f"to broker.url (0 if it is switched off)"
             )
     if endless:
-        more = f" and {len(endless) - 1} more" if len(endless) > 1 else ""
+        names = ", ".join(sorted(endless)[:5]) + (", …" if len(endless) > 5 else "")
         log.warning(
-            "the broker takes back what runs longer than %g s (consumer_timeout), and runs it again: "
-            "set tasks.time_limit below that; without one are %s%s", longest, sorted(endless)[0], more,
+            "what runs longer than %g s the broker delivers again (consumer_timeout), and these %d tasks "
+            "have no time_limit: set tasks.time_limit below that, or raise consumer_timeout on the server "
+            "and name it in broker.url (?consumer_timeout=SECONDS): %s", longest, len(endless), names,
         )  # fmt: skip

@@ -44,9 +44,7 @@ class Runner:
         self._codecs = app.codecs
         stores = app.settings.results.url is not None
         self.handlers = handlers_of(app.tasks, bind, stores)
-        self.endings = Endings(
-            self._store, app.settings.results.expires, app.settings.results.extended
-        )
+        self.endings = Endings(self._store, app.settings.results.expires, app.settings.results.extended)
 
     def __reduce__(self) -> tuple[Callable[[], Runner], tuple[()]]:
         return this_process, ()

@@ -135,7 +135,6 @@ class Worker:
             returned = self._broker.release(process)
             log.info("%d messages of a dead predecessor went back to their queues", returned)
         self._broker.lease(self.process, settings.worker.lease)
-        self._tell_of_long_tasks()
         self._running = True
         # The lease first, or what is fetched could already be somebody else's; the settler before the
         # consumer, which hands it outcomes; the rest in no order that matters.
@@ -149,24 +148,6 @@ class Worker:
         if self._max_tasks is not None:
             self._settler.on_commit = self._count
         self._serve(self._consumer.run, "consumer")
-
-    def _tell_of_long_tasks(self) -> None:
-        """Warn of tasks that may run longer than the broker leaves a message with a worker."""
-        longest = self._broker.guarantees.longest_hold
-        if longest is None:
-            return
-        over = sorted(
-            name
-            for name, handler in self._runner.handlers.items()
-            if handler.acks_late and (handler.time_limit is None or handler.time_limit >= longest)
-        )
-        if over:
-            log.warning(
-                "%d tasks may run longer than %g s, after which the broker delivers them again: give them a "
-                "time_limit below that, or raise the server's consumer_timeout and name it in the address "
-                "(?consumer_timeout=…, in seconds): %s",
-                len(over), longest, ", ".join(over[:5]) + (", …" if len(over) > 5 else ""),
-            )  # fmt: skip
 
     def _serve(self, run: Callable[[], None], name: str) -> None:
         def guarded() -> None:

@@ -16,12 +16,16 @@ from typing import Any
 
 import psutil
 
+from greenq.worker.worker import OUTCOMES_PER_SLOT
 from tests.greenq.interop import celery_side, greenq_side
 
-__all__ = ["PATIENCE", "Sides", "both", "celery_worker", "greenq_worker", "mixed_fleet", "until"]
+__all__ = ["AT_RISK", "PATIENCE", "Sides", "both", "celery_worker", "greenq_worker", "mixed_fleet", "until"]
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60.0
+SLOTS = 10
+AT_RISK = SLOTS * (1 + OUTCOMES_PER_SLOT)
+"""Tasks that run, or have run and are not acknowledged, in one greenq worker at most."""
 
 
 def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
@@ -68,7 +72,7 @@ def celery_worker(broker: str, results: str, queue: str = celery_side.QUEUE, nam
 
 
 def greenq_worker(
-    broker: str, results: str, queue: str = greenq_side.QUEUE, pool: str = "gevent", concurrency: int = 10
+    broker: str, results: str, queue: str = greenq_side.QUEUE, pool: str = "gevent", concurrency: int = SLOTS
 ) -> Any:
     """Run a greenq worker for the duration of a ``with`` block."""
     command = [
@@ -113,7 +117,7 @@ def both(broker: str, results: str) -> Iterator[Sides]:
             sides.close()
 
 
-def mixed_fleet(broker: str, ledger: Path, count: int) -> Counter[int]:
+def mixed_fleet(broker: str, results: str, ledger: Path, count: int) -> Counter[int]:
     """Let two workers and a producer of each kind work off so many tasks; how often each ran.
 
     One greenq worker process is killed in the middle.
@@ -122,13 +126,13 @@ def mixed_fleet(broker: str, ledger: Path, count: int) -> Counter[int]:
         ledger: an empty directory.
     """
     os.environ["INTEROP_LEDGER"] = str(ledger)
-    sides = Sides(broker, broker)
+    sides = Sides(broker, results)
     queue = "mixed"
     with (
-        greenq_worker(broker, broker, queue) as victim,
-        greenq_worker(broker, broker, queue, pool="threads"),
-        celery_worker(broker, broker, queue, name="one"),
-        celery_worker(broker, broker, queue, name="two"),
+        greenq_worker(broker, results, queue) as victim,
+        greenq_worker(broker, results, queue, pool="threads"),
+        celery_worker(broker, results, queue, name="one"),
+        celery_worker(broker, results, queue, name="two"),
     ):
         note: Any = sides.greenq.tasks["interop.note"]
         for start in range(0, count, 1000):
