@@ -19,7 +19,10 @@ from pathlib import Path
 
 from tests.servers import free_port
 
-__all__ = ["Memcached", "Moto", "Postgres", "memcached", "memory_directory", "moto", "postgres"]
+__all__ = [
+    "Etcd", "Memcached", "Moto", "Postgres", "ZooKeeper",
+    "etcd", "memcached", "memory_directory", "moto", "postgres", "zookeeper",
+]  # fmt: skip
 
 PATIENCE = 60.0
 _numbers = itertools.count()
@@ -161,6 +164,34 @@ class Moto(Server):
         return f"http://127.0.0.1:{self.port}"
 
 
+class ZooKeeper(Server):
+    """A ZooKeeper of one node."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            [
+                "java", "-Xmx96m", "-Dzookeeper.admin.enableServer=false",
+                "-cp", "/usr/share/java/zookeeper.jar",
+                "org.apache.zookeeper.server.ZooKeeperServerMain", "{port}", "{directory}/data",
+            ]
+        )  # fmt: skip
+
+
+class Etcd(Server):
+    """An etcd of one node, with the old interface that kombu speaks."""
+
+    def __init__(self) -> None:
+        peers = free_port()
+        super().__init__(
+            [
+                "etcd", "--enable-v2", "--data-dir", "{directory}/data", "--unsafe-no-fsync",
+                "--listen-client-urls", "http://127.0.0.1:{port}",
+                "--advertise-client-urls", "http://127.0.0.1:{port}",
+                "--listen-peer-urls", f"http://127.0.0.1:{peers}",
+            ]
+        )  # fmt: skip
+
+
 @cache
 def postgres() -> Postgres:
     """The PostgreSQL that all tests share; each has a database of its own."""
@@ -171,6 +202,18 @@ def postgres() -> Postgres:
 def memcached() -> Memcached:
     """The memcached that all tests share."""
     return Memcached()
+
+
+@cache
+def zookeeper() -> ZooKeeper:
+    """The ZooKeeper that all tests share; each has a node of its own."""
+    return ZooKeeper()
+
+
+@cache
+def etcd() -> Etcd:
+    """The etcd that all tests share; each has a directory of its own."""
+    return Etcd()
 
 
 @cache

@@ -27,6 +27,8 @@ __all__ = ["Channel", "Found"]
 DECLARING = 4
 """Attempts at making a queue."""
 CLOUDS = frozenset({"sqs", "azureservicebus", "azurestoragequeues", "gcpubsub"})
+"""Transports without a connection: each call is a request of its own."""
+COUNTED = CLOUDS | {"etcd"}
 """Transports whose own purge also drops what processes hold, or doesn't know how much it dropped."""
 LISTING = 30.0
 """Seconds between two listings of SQS's queues."""
@@ -110,10 +112,17 @@ class Channel:
 
     def close(self) -> None:
         """Let go of the connection; what it held unacknowledged goes as the broker has it."""
-        connection, self._connection, self._channel = self._connection, None, None
+        connection, channel = self._connection, self._channel
+        self._connection = self._channel = None
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.release()
+        client = getattr(channel, "_client", None)
+        if self.address.transport == "zookeeper" and client is not None:
+            # kombu forgets it, and it would go on for ever.
+            with contextlib.suppress(Exception):
+                client.stop()
+                client.close()
 
     def forget(self) -> None:
         """Leave the connection alone: it belongs to the process that forked this one."""
@@ -230,7 +239,7 @@ class Channel:
 
     def purge(self, queue: str) -> int:
         """Drop what waits in a queue; how many it was."""
-        if self.address.transport not in CLOUDS:
+        if self.address.transport not in COUNTED:
             return int(self.open().queue_purge(queue) or 0)
         dropped = 0
         while (found := self.pull(queue)) is not None:

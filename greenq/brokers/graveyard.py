@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from greenq.brokers.channel import Channel, Found
 from greenq.message import DeadLetter, Message
@@ -87,19 +87,20 @@ class Graveyard:
         grave = grave_of(queue)
         seen: set[str] = set()
         kept: list[DeadLetter] = []
-        for _ in range(min(self._channel.size(grave), MOST)):
-            found = self._channel.pull(grave)
-            if found is None:
-                break
+        for found in self._pulled(grave, min(self._channel.size(grave), MOST)):
             letter, about = _letter(queue, found)
             if letter.key not in seen and wanted(letter):
                 kept.append(letter)
             elif found.message is not None:
-                message = found.message if letter.message is None else letter.message
-                self._channel.put(grave, message, {DEAD: about})
+                self._channel.put(grave, found.message, {DEAD: about})
             seen.add(letter.key)
             self._channel.ack(found)
         return kept
+
+    def _pulled(self, grave: str, count: int) -> Iterator[Found]:
+        """So many letters; all of them first, where each that is sent again would come again at once."""
+        pulled = (found for _ in range(count) if (found := self._channel.pull(grave)) is not None)
+        return iter(list(pulled)) if self._channel.address.is_stack else pulled
 
 
 def _letter(queue: str, found: Found) -> tuple[DeadLetter, object]:

@@ -115,8 +115,10 @@ class Parking:
         self._channel.declare(name, ours=True)
         left = self._left.pop(key, None)
         left = self._channel.size(name) if left is None else left
+        stack = self._channel.address.is_stack
+        looked_at: list[tuple[Found, float]] = []
         while left > 0:
-            if time.monotonic() >= until:
+            if time.monotonic() >= until and not stack:
                 self._left[key] = left
                 return False
             if level == 0 and self.held() >= HELD_MOST:
@@ -129,7 +131,13 @@ class Parking:
             if found.message is not None:
                 found.message.queue = queue
                 due = found.message.headers.pop(DUE, 0.0)
-            self.park(queue, found, due if isinstance(due, (int, float)) else 0.0)
+            due = due if isinstance(due, (int, float)) else 0.0
+            if stack:
+                looked_at.append((found, due))
+            else:
+                self.park(queue, found, due)
+        for found, due in looked_at:
+            self.park(queue, found, due)
         return True
 
     # ── upkeep ───────────────────────────────────────────────────────────────────────────────────────────

@@ -53,7 +53,9 @@ PACKAGES = {
 
 FIRST_OF_TEN = {"mongodb": 9, "zookeeper": 9}
 """Transports with ten priorities, and which of them runs first."""
-UNORDERED = frozenset({"filesystem", "sqs", "azureservicebus", "azurestoragequeues", "gcpubsub"})
+STACKS = frozenset({"etcd"})
+"""Transports that hand out the newest message first."""
+UNORDERED = STACKS | frozenset({"filesystem", "sqs", "azureservicebus", "azurestoragequeues", "gcpubsub"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class Address:
     url: str = field(repr=False)
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     polling: float = POLLING
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the newest message of a queue comes first, so that what is put back comes again at once."""
+        return self.transport in STACKS
 
     @property
     def keeps(self) -> bool:
@@ -162,7 +169,10 @@ def promises(address: Address) -> Guarantees:
     else:
         limits.append("What a killed process held is lost, as it is with Celery on this transport.")
     if address.transport in UNORDERED:
-        limits.append("Order is not kept among messages that were sent at about the same time.")
+        limits.append(
+            "The newest message comes first." if address.is_stack
+            else "Order is not kept among messages that were sent at about the same time."
+        )  # fmt: skip
     if address.transport == "memory":
         limits.append("Everything is lost when the process ends.")
     return Guarantees(

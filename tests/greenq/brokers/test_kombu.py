@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 
@@ -10,7 +11,7 @@ from greenq.testing.brokers.base import HOSTILE
 from greenq.testing.brokers.leasing import Leasing
 from greenq.testing.brokers.sending import Sending
 from greenq.testing.brokers.upkeep import Upkeep
-from tests.backends import memory_directory, moto, postgres
+from tests.backends import etcd, memory_directory, moto, postgres, zookeeper
 
 _numbers = itertools.count()
 SHORT = tuple(name for name in HOSTILE if len(name) < 150)
@@ -75,3 +76,21 @@ class TestSqs(Leasing, Upkeep):
     def address(self) -> str:
         options = f"region=us-east-1&queue_name_prefix=greenq{next(_numbers)}-"
         return f"sqs://key:secret@127.0.0.1:{moto().port}?{options}"
+
+
+class TestZooKeeper(Leasing, Upkeep):
+    crowd = 40
+
+    def address(self) -> str:
+        return f"zookeeper://127.0.0.1:{zookeeper().port}/greenq{next(_numbers)}"
+
+
+class TestEtcd(Upkeep):
+    crowd = 40
+
+    def address(self) -> str:
+        import etcd as client
+
+        with contextlib.suppress(client.EtcdKeyNotFound):
+            client.Client(port=etcd().port).delete("/kombu", recursive=True)
+        return f"etcd://127.0.0.1:{etcd().port}"
