@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 
@@ -32,6 +34,7 @@ def run(arguments: list[str] | None = None) -> int:
     Parameters:
         arguments: what follows the program's name; None takes the process's own.
     """
+    _prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     place = _command_of(words)
     for word in words:
@@ -42,8 +45,7 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader has gone: without this the interpreter complains again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
         if sys.stderr.isatty():
@@ -58,8 +60,30 @@ def run(arguments: list[str] | None = None) -> int:
         return _complain(place, str(mistake))
     except GreenqError as mistake:
         return _complain(place, " ".join(str(mistake).split()))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF) or error.filename:
+            return _confess()
+        _drop_output()
+        return _complain(
+            place, f"the output cannot be written ({os.strerror(error.errno)}): send it elsewhere"
+        )
     except Exception:
         return _confess()
+
+
+def _prepare_streams() -> None:
+    """Where one was closed nothing is shown; a character that one can't show is written out."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end of the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Nobody takes it: without this the interpreter complains again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _invoke(arguments: list[str]) -> int:

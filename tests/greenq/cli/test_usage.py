@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from greenq import GreenQ
 from greenq.cli import ending
 from greenq.cli.root import COMMANDS, root
+from greenq.message import Result
 from tests.greenq.cli.command import SCRIPT, environment, greenq
 
 LIGHT = """
@@ -91,6 +93,36 @@ def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
     os.close(writer)
     assert done.returncode == ending.BROKEN_PIPE
     assert done.stderr == b""
+
+
+def test_output_that_cannot_be_written_is_no_bug(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*SCRIPT, "config", "schema"], cwd=tmp_path, env=environment(),
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
+
+
+def test_without_standard_streams_a_command_does_its_work_in_silence(tmp_path: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *SCRIPT, "config", "init", "--yes"]
+    done = subprocess.run(closed[:-1], cwd=tmp_path, env=environment(), timeout=60, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "greenq.yaml").exists()
+
+
+def test_a_value_that_the_terminal_cannot_show_is_written_out(tmp_path: Path) -> None:
+    app = GreenQ(results=f"sqlite:///{tmp_path}/greenq.db")
+    odd = Result("1", "SUCCESS", "\ud800 é")
+    assert app.results is not None
+    app.results.encode(odd)
+    app.results.put([odd], 30)
+    app.close()
+    done = greenq("result", "1", cwd=tmp_path, env={"PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == '"\\ud800 é"\n'
 
 
 def test_ctrl_c_ends_a_wait_quietly(tmp_path: Path) -> None:
