@@ -21,6 +21,7 @@ from greenq.amqp.failures import Closed, Failure, Unreachable, refusal
 from greenq.amqp.frames import Assembler
 from greenq.amqp.handshake import greet
 from greenq.amqp.transport import Transport, reason
+from greenq.errors import ConfigError
 from pools import native
 
 __all__ = ["Connection"]
@@ -50,7 +51,6 @@ class Connection:
         self.lost: Failure | None = None
         self.blocked: str | None = None
         self.frame_size = 131_072
-        self.consumer_timeout: float | None = None
         self._first = first
         self._setup = setup
         self._name = name
@@ -197,6 +197,9 @@ class Connection:
             error = failure
         except (OSError, ssl.SSLError) as failure:
             error = Unreachable(f"the connection to {self.address.shown} was lost: {reason(failure)}", True)
+        except ConfigError as mistake:
+            error = Failure(str(mistake))
+            error.__cause__ = mistake
         except Exception as failure:
             error = Failure(f"the connection to {self.address.shown} failed: {failure!r}", True)
         self._end(error)

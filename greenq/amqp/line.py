@@ -12,6 +12,7 @@ from greenq.amqp.address import Address
 from greenq.amqp.channel import Answer, Channel
 from greenq.amqp.connection import Connection
 from greenq.amqp.failures import Closed, Failure, Late, Refused
+from greenq.errors import ConfigError
 from pools import native
 
 __all__ = ["Line", "Session"]
@@ -125,6 +126,7 @@ class Line:
         """The session of now; after a loss attempts go on until the deadline.
 
         Raises:
+            ConfigError: the address names a file that cannot be read.
             Failure: nobody answers. The very first connection is tried once: its address may be wrong.
         """
         pause = PAUSE_FIRST
@@ -138,6 +140,8 @@ class Line:
                 self._was_open = True
                 return session
             self._drop(session)
+            if isinstance(error.__cause__, ConfigError):
+                raise error.__cause__
             if isinstance(error, Closed) or not self._was_open or time.monotonic() + pause > deadline:
                 raise error
             native.Signal().wait(pause)
