@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,14 +18,29 @@ from tests.rabbit import RabbitServer, shared_rabbit, start_rabbitmq
 from tests.servers import Proxy, free_port
 
 
+def client_certificate(directory: Path) -> None:
+    """A certificate for the user "shop" in client.pem, signed by ca.pem."""
+    new = ["-newkey", "rsa:2048", "-nodes"]
+    for command in (
+        ["req", "-x509", *new, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"],
+        ["req", *new, "-subj", "/CN=shop", "-keyout", "client.key", "-out", "client.csr"],
+        [
+            "x509", "-req", "-days", "2", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-out", "client.pem",
+        ],
+    ):  # fmt: skip
+        subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, RabbitServer]]:
     directory = tmp_path_factory.mktemp("tls")
     certificates(directory)
+    client_certificate(directory)
     port = free_port()
     server = start_rabbitmq(
         f"listeners.ssl.1 = 127.0.0.1:{port}",
-        f"ssl_options.cacertfile = {directory}/cert.pem",
+        f"ssl_options.cacertfile = {directory}/ca.pem",
         f"ssl_options.certfile = {directory}/cert.pem",
         f"ssl_options.keyfile = {directory}/key.pem",
         "ssl_options.verify = verify_peer",
@@ -68,10 +84,10 @@ def test_without_trust_it_is_refused(tls: tuple[str, Path, RabbitServer]) -> Non
 
 def test_our_certificate_says_who_we_are(tls: tuple[str, Path, RabbitServer]) -> None:
     url, directory, server = tls
-    certificate = f"ssl_ca_certs={directory}/cert.pem&ssl_certfile={directory}/cert.pem"
-    address = f"{url}?{certificate}&ssl_keyfile={directory}/key.pem&login_method=EXTERNAL"
-    server.control("add_user", "localhost", "unused")
-    server.control("set_permissions", "localhost", ".*", ".*", ".*")
+    ours = f"ssl_certfile={directory}/client.pem&ssl_keyfile={directory}/client.key"
+    address = f"{url}?ssl_ca_certs={directory}/cert.pem&{ours}&login_method=EXTERNAL"
+    server.control("add_user", "shop", "unused")
+    server.control("set_permissions", "shop", ".*", ".*", ".*")
     with AmqpBroker(address) as broker:
         assert broker.publish([make(queue="certified")], PATIENCE) == [None]
 
