@@ -161,7 +161,9 @@ class TaskSettings:
     expires: float | None = key(
         "A task not begun after so long is not run; null for never.", None, unit="seconds", least=0
     )
-    priority: int | None = key("0 to 9; a higher number runs first.", None, least=0, most=9)
+    priority: int | None = key(
+        "0 to 9; a higher number runs first, but on Redis a lower one.", None, least=0, most=9
+    )
     eager: bool = key("Run tasks where they are called instead of sending them (for tests).", False)
 
 

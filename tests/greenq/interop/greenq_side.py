@@ -14,8 +14,9 @@ ACCEPT = ["json", "msgpack", "yaml", "pickle"]
 def make(broker: str, results: str) -> GreenQ:
     """Make the application for an address."""
     app = GreenQ(
-        "interop", broker=broker, results=results, accept=ACCEPT, tasks={"queue": QUEUE, "compress_over": 0}
-    )
+        "interop", broker=broker, results={"url": results, "extended": True}, accept=ACCEPT,
+        tasks={"queue": QUEUE, "compress_over": 0},
+    )  # fmt: skip
     for name in work.NAMES:
         app.task(getattr(work, name), name=f"interop.{name}")
     app.task(work.note, name="interop.note", ignore_result=True)

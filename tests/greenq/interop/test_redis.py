@@ -14,6 +14,7 @@ from kombu import compression
 from kombu.serialization import registry
 
 from greenq.brokers import connect
+from greenq.codecs import table as codecs
 from greenq.message import Depth
 from tests.greenq.interop.celery_side import make as make_celery
 from tests.greenq.interop.sides import AT_RISK, PATIENCE, Sides, both, celery_worker, mixed_fleet, until
@@ -107,6 +108,23 @@ def test_a_result_of_either_is_read_by_both(sides: Sides) -> None:
         for app in (sides.celery, sides.greenq):
             with pytest.raises(ValueError, match="both ways"):
                 app.AsyncResult(failed).get(timeout=PATIENCE)
+
+
+def test_nothing_that_both_can_encode_is_left_out() -> None:
+    greenqs = {builtin.content_type for builtin in codecs.COMPRESSIONS.values()}
+    assert set(COMPRESSIONS) == set(NAMES) == greenqs == set(compression.encoders())
+    assert set(SERIALIZERS) == set(codecs.SERIALIZERS) == set(registry._encoders)
+
+
+@pytest.mark.parametrize("worker", ["celery", "greenq"])
+def test_an_extended_result_of_either_tells_both_what_was_called(sides: Sides, worker: str) -> None:
+    sent = sides.send("greenq", worker, "mirror", 1, kwargs={"b": 2})
+    sent.get(timeout=PATIENCE)
+    for app in (sides.celery, sides.greenq):
+        result = app.AsyncResult(sent.id)
+        assert (result.name, result.args, result.kwargs) == ("interop.mirror", [1], {"b": 2})
+        assert (result.retries, result.queue) == (0, f"to-{worker}")
+        assert "@" in (result.worker or "")
 
 
 def test_celery_sees_nothing_unusual_in_what_greenq_sends() -> None:
