@@ -65,6 +65,7 @@ class Channel:
         self._connection: Any = None
         self._channel: Any = None
         self._declared: set[str] = set()
+        self._connection_errors: tuple[type[Exception], ...] = ()
         self._listed = -LISTING
         self._decompresses = False
 
@@ -82,6 +83,7 @@ class Channel:
                 if name in options:
                     os.makedirs(options[name], exist_ok=True)
             self._connection = connect(self.address.url, transport_options=dict(options))
+            self._connection_errors = tuple(self._connection.connection_errors)
             self._channel = self._connection.channel()
             self._leave_compressed(self._channel)
             self.era += 1
@@ -152,11 +154,7 @@ class Channel:
     def _lost(self) -> tuple[type[Exception], ...]:
         from kombu.exceptions import OperationalError
 
-        errors: tuple[type[Exception], ...] = (OSError, OperationalError)
-        if self._connection is not None:
-            with contextlib.suppress(Exception):
-                errors += tuple(self._connection.connection_errors)
-        return errors
+        return (OSError, OperationalError, *self._connection_errors)
 
     # ── queues ───────────────────────────────────────────────────────────────────────────────────────────
 

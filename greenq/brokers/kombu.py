@@ -23,12 +23,11 @@ from greenq.brokers.channel import Channel, Found
 from greenq.brokers.graveyard import Graveyard
 from greenq.brokers.owner import Late, Owner
 from greenq.brokers.parking import Parking
-from greenq.brokers.transports import Address, parse, promises
+from greenq.brokers.transports import Address, flaw, parse, promises
 from greenq.config.masking import mask
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
 from greenq.redis.envelope import due_of
-from greenq.sqlite.envelope import check as flaw
 from greenq.sqlite.settling import check
 from pools import native
 
@@ -38,8 +37,6 @@ POLL_FIRST = 0.02
 """Seconds between the first two looks into empty queues; the pause grows from there."""
 BUDGET = 0.25
 """Seconds that one look may take before others get their turn at the connection."""
-LONGEST_NAME = 150
-"""Characters of a queue's name: kombu's tables have 200, and the names of parking queues are longer."""
 
 
 class KombuBroker(Broker):
@@ -118,32 +115,34 @@ class KombuBroker(Broker):
         deadline: float,
         begun: list[bool],
     ) -> None:
-        self._channel.open()
-        begun.append(True)
         for i, message in enumerate(messages):
             if time.monotonic() >= deadline:
                 errors[i] = PublishError("the time was up before this message's turn; nothing was sent")
                 continue
+            sending = False
             try:
+                if (problem := flaw(message)) is not None:
+                    raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
+                self._channel.declare(message.queue)
+                begun.append(True)
+                sending = True
                 self._send(message)
                 errors[i] = None
             except PublishError as error:
                 errors[i] = error
             except Exception as error:
-                problem = self._channel.failed(error)
-                errors[i] = PublishError(f"{problem}; nothing was sent")
-                if isinstance(problem, BrokerUnreachable):
+                failure = self._channel.failed(error)
+                lost = isinstance(failure, BrokerUnreachable)
+                if lost and not begun:
+                    raise failure from error
+                errors[i] = PublishError(f"{failure}; nothing was sent")
+                if lost:
                     errors[i + 1 :] = [errors[i]] * (len(messages) - i - 1)
-                    errors[i] = PublishTimeout(f"{problem}; the message may have arrived")
+                    if sending:
+                        errors[i] = PublishTimeout(f"{failure}; the message may have arrived")
                     return
 
     def _send(self, message: Message) -> None:
-        problem = flaw(message)
-        if problem is None and len(message.queue) > LONGEST_NAME:
-            problem = f"the queue's name is longer than {LONGEST_NAME} characters: rename the queue"
-        if problem is not None:
-            raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
-        self._channel.declare(message.queue)
         if message.due is None or message.due <= time.time() or message.headers.get("eta") is not None:
             self._channel.put(message.queue, message)
         else:

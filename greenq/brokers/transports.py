@@ -12,8 +12,10 @@ import yaml
 
 from greenq.brokers.base import Guarantees
 from greenq.errors import ConfigError
+from greenq.message import Message
+from greenq.sqlite.envelope import check
 
-__all__ = ["Address", "parse", "promises"]
+__all__ = ["Address", "flaw", "parse", "promises"]
 
 POLLING = 1.0
 """Seconds between looks for messages, at most; ``polling_interval`` in the address changes it."""
@@ -56,6 +58,10 @@ FIRST_OF_TEN = {"mongodb": 9, "zookeeper": 9}
 STACKS = frozenset({"etcd"})
 """Transports that hand out the newest message first."""
 UNORDERED = STACKS | frozenset({"filesystem", "sqs", "azureservicebus", "azurestoragequeues", "gcpubsub"})
+
+
+LONGEST_NAME = 150
+"""Characters of a queue's name: kombu's tables have 200, and the names of parking queues are longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +191,11 @@ def promises(address: Address) -> Guarantees:
         ordered=address.transport not in UNORDERED,
         leases=False,
     )
+
+
+def flaw(message: Message) -> str | None:
+    """Say what keeps a message from being sent, or None."""
+    problem = check(message)
+    if problem is None and len(message.queue) > LONGEST_NAME:
+        return f"the queue's name is longer than {LONGEST_NAME} characters: rename the queue"
+    return problem

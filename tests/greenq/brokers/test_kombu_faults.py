@@ -1,0 +1,247 @@
+"""Brokers over kombu: their addresses, what they say when something is wrong, what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from greenq import brokers
+from greenq.brokers import Broker, parking
+from greenq.brokers.owner import Late, Owner
+from greenq.brokers.transports import parse
+from greenq.errors import BrokerError, BrokerUnreachable, ConfigError, PublishError
+from greenq.message import Depth, Verdict
+from greenq.testing.messages import PATIENCE, ids, make, many, settle, take
+from tests.backends import postgres
+from tests.documents import blocks
+from tests.servers import free_port
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with brokers.connect(f"filesystem://{tmp_path}") as broker:
+        broker.lease("one", 60.0)
+        yield broker
+
+
+class TestAddresses:
+    def test_each_example_of_the_manual_is_one(self) -> None:
+        page = (ROOT / "docs" / "transports.md").read_text()
+        urls = [
+            yaml.safe_load(block.text)["broker"]["url"] for block in blocks(page) if block.language == "yaml"
+        ]
+        assert len(urls) == 4
+        for url in [*urls, "kombu+redis://localhost/0", "kombu+memory://"]:
+            brokers.connect(url).close()
+
+    def test_the_query_holds_the_transports_options(self) -> None:
+        address = parse("sqs://key:pw@/?visibility_timeout=7200&is_secure=true&polling_interval=0.5")
+        assert address.options == {"visibility_timeout": 7200, "is_secure": True, "wait_time_seconds": 0}
+        assert (address.polling, address.url) == (0.5, "sqs://key:pw@/")
+        assert "pw" not in repr(address)
+
+    def test_a_databases_query_is_its_own(self) -> None:
+        address = parse("sqla+postgresql+psycopg://u@h/db?sslmode=require")
+        assert address.url == "sqla+postgresql+psycopg://u@h/db?sslmode=require"
+        assert address.options == {"pool_pre_ping": True}
+
+    @pytest.mark.parametrize(
+        ("url", "advice"),
+        [
+            ("filesystem://", "write filesystem:///var/spool/shop"),
+            ("kombu+carrier-pigeon://loft", "kombu has no transport 'carrier-pigeon': there is"),
+            ("filesystem:///tmp/x?polling_interval=often", "polling_interval is 'often': give seconds"),
+            ("mongodb://localhost/shop", 'pip install "kombu[mongodb]"'),
+        ],
+    )
+    def test_a_mistake_says_what_to_do(self, url: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pymongo", None)
+        with pytest.raises(ConfigError) as caught:
+            brokers.connect(url)
+        assert advice in str(caught.value)
+
+
+class TestFaults:
+    def test_nobody_there_is_an_error_that_shows_no_password(self) -> None:
+        url = f"sqla+postgresql+psycopg://shop:secret@127.0.0.1:{free_port()}/shop"
+        with brokers.connect(url, 5.0) as broker:
+            calls: list[Callable[[], Any]] = [
+                broker.depth,
+                lambda: broker.publish([make()], 5.0),
+            ]
+            for call in calls:
+                with pytest.raises(BrokerUnreachable, match="cannot be reached") as caught:
+                    call()
+                assert "secret" not in str(caught.value)
+
+    def test_a_server_that_says_nothing_is_an_error_in_time(self) -> None:
+        import socket
+
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            url = f"sqla+postgresql+psycopg://shop@127.0.0.1:{mute.getsockname()[1]}/shop"
+            broker = brokers.connect(url, 0.5)
+            started = time.monotonic()
+            with pytest.raises(BrokerUnreachable, match="did not answer within"):
+                broker.depth()
+            with pytest.raises(BrokerUnreachable):
+                broker.publish([make()], 0.5)
+            assert time.monotonic() - started < PATIENCE
+        broker.close()
+
+    def test_a_broker_goes_on_when_its_server_comes_back(self) -> None:
+        server = postgres()
+        url = f"sqla+{server.empty()}"
+        with brokers.connect(url) as broker:
+            broker.lease("one", 60.0)
+            assert broker.publish(many(2), PATIENCE) == [None, None]
+            [first] = take(broker, 1)
+            server.query(
+                "postgres",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'".format(
+                    url.rpartition("/")[2]
+                ),
+            )
+            assert broker.publish([make("after")], PATIENCE) == [None]
+            assert ids(take(broker, 2)) == ["1", "after"]
+            assert settle(broker, [first], Verdict.REQUEUE) == [True]
+            assert ids(take(broker, 1)) == ["0"]
+
+    def test_an_envelope_that_cannot_be_read_is_dead_lettered_and_replayed_as_it_came(
+        self, broker: Broker, tmp_path: Path
+    ) -> None:
+        (tmp_path / "1_x.q.msg").write_text(json.dumps({"body": "?", "who": "knows"}))
+        [delivery] = take(broker, 1)
+        assert delivery.message is None
+        assert "cannot be read" in (delivery.problem or "")
+        assert settle(broker, [delivery], Verdict.DEAD, reason="unreadable") == [True]
+        [letter] = broker.dead()
+        assert json.loads(letter.raw) == {"body": "?", "who": "knows"}
+        assert broker.replay(letter.key)
+        [path] = tmp_path.glob("*.q.msg")
+        assert json.loads(path.read_text()) == {"body": "?", "who": "knows"}
+
+    def test_a_name_too_long_for_kombus_tables_is_refused(self, broker: Broker) -> None:
+        [error] = broker.publish([make("1", "x" * 151)], PATIENCE)
+        assert isinstance(error, PublishError)
+        assert "rename the queue" in str(error)
+
+
+class TestDelays:
+    def test_an_eta_stays_in_the_queue_until_a_worker_parks_it(self, broker: Broker, tmp_path: Path) -> None:
+        headers = {"id": "1", "task": "t", "eta": "2099-01-01T00:00:00+00:00"}
+        broker.publish([make(headers=headers, due=4070908800.0)], PATIENCE)
+        assert len(list(tmp_path.glob("*.q.msg"))) == 1
+        assert broker.fetch(["q"], 1, 0.0) == []
+        assert broker.depth()["q"] == Depth(delayed=1)
+        [path] = tmp_path.glob("*.q-greenq-delayed-4.msg")
+        assert json.loads(path.read_text())["headers"]["eta"] == headers["eta"]
+
+    def test_what_is_parked_moves_nearer_and_survives_its_worker(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parking, "BOUNDS", (0.5, 2.0, 4.0, 8.0))
+        monkeypatch.setattr(parking, "NEAR", 0.5)
+        url = f"filesystem://{tmp_path}"
+        due = time.time() + 1.8
+        with brokers.connect(url) as first:
+            first.lease("first", 60.0)
+            first.publish([make("later", due=due)], PATIENCE)
+            assert len(list(tmp_path.glob("*.q-greenq-delayed-1.msg"))) == 1
+            assert first.fetch(["q"], 1, 0.0) == []
+        with brokers.connect(url) as second:
+            second.lease("second", 60.0)
+            [delivery] = second.fetch(["q"], 1, PATIENCE)
+            assert due <= time.time() < due + 6.0
+            assert delivery.message == make("later")
+
+    def test_what_a_stopping_worker_holds_goes_on_waiting_elsewhere(self, tmp_path: Path) -> None:
+        url = f"filesystem://{tmp_path}"
+        due = time.time() + 2.0
+        with brokers.connect(url) as first:
+            first.lease("first", 60.0)
+            first.publish([make("held")], PATIENCE)
+            settle(first, take(first, 1), Verdict.RETRY_AT, due=due)
+            assert not list(tmp_path.glob("*.msg")), "it is held in memory"
+        assert len(list(tmp_path.glob("*.q-greenq-delayed-0.msg"))) == 1
+        with brokers.connect(url) as second:
+            second.lease("second", 60.0)
+            assert ids(second.fetch(["q"], 1, PATIENCE)) == ["held"]
+            assert time.time() >= due
+
+
+class TestTheOwner:
+    def test_a_call_that_takes_too_long_is_late_and_what_it_took_given_back(self) -> None:
+        undone: list[str] = []
+        owner = Owner("test", lambda: None)
+        with pytest.raises(Late) as caught:
+            owner.call(lambda: time.sleep(0.3) or "taken", 0.05, undone.append)
+        assert caught.value.begun
+        with pytest.raises(Late) as caught:
+            owner.call(lambda: "never", 0.01)
+        assert not caught.value.begun
+        assert owner.call(lambda: "next", PATIENCE) == "next"
+        assert undone == ["taken"]
+        assert owner.close(PATIENCE)
+
+    def test_a_forked_child_begins_anew(self, broker: Broker) -> None:
+        broker.publish(many(3), PATIENCE)
+        held = take(broker, 2)
+        child = os.fork()
+        if child == 0:
+            try:
+                broker.lease("child", 60.0)
+                good = len(take(broker, 1)) == 1 and settle(broker, held, Verdict.ACK) == [False, False]
+                broker.close()
+                os._exit(0 if good else 1)
+            except BaseException:
+                os._exit(2)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert settle(broker, held, Verdict.ACK) == [True, True]
+        assert broker.depth()["q"] == Depth(ready=1)
+
+    def test_one_connection_serves_any_number_of_callers(self) -> None:
+        import threading
+
+        url = f"sqla+{postgres().empty()}"
+        with brokers.connect(url) as broker:
+            broker.lease("one", 60.0)
+            callers = [threading.Thread(target=lambda: broker.publish([make()], PATIENCE)) for _ in range(50)]
+            for caller in callers:
+                caller.start()
+            for caller in callers:
+                caller.join()
+            count = postgres().query(
+                "postgres",
+                f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{url.rpartition('/')[2]}'",
+            )
+            assert count.strip() == "1"
+            assert broker.depth()["q"].ready == 50
+
+
+def test_the_limits_of_each_transport_are_stated() -> None:
+    for url, words in (
+        ("kombu+memory://", "is lost"),
+        ("sqs://", "comes back when the broker says so"),
+        ("etcd://localhost", "newest message comes first"),
+    ):
+        guarantees = brokers.connect(url).guarantees
+        assert not guarantees.leases
+        assert any(re.search(words, limit) for limit in guarantees.limits)
+
+
+def test_a_closed_broker_says_so(broker: Broker) -> None:
+    broker.close()
+    with pytest.raises(BrokerError, match="closed"):
+        broker.depth()
