@@ -58,11 +58,16 @@ $(STAMP): setup.cfg pyproject.toml
 	@PYTHONWARNINGS=ignore $(PIP) install -e '.[all,test,lint,docs]'
 	@touch $@
 
-# Servers that the tests start for themselves, on free ports and in directories of their own.
+# Servers that the tests start for themselves, on free ports and in directories of their own; each with a file by
+# which it is known to be there.
+SERVERS := redis-server:/usr/bin/redis-server rabbitmq-server:/usr/lib/rabbitmq/bin/rabbitmq-server \
+	memcached:/usr/bin/memcached postgresql:/usr/lib/postgresql/*/bin/initdb etcd-server:/usr/bin/etcd \
+	default-jre-headless:/usr/bin/java libzookeeper-java:/usr/share/java/zookeeper.jar openssl:/usr/bin/openssl \
+	procps:/usr/bin/pgrep
 servers:
 	@missing=(); \
-	command -v redis-server >/dev/null || missing+=(redis-server); \
-	test -x /usr/lib/rabbitmq/bin/rabbitmq-server || missing+=(rabbitmq-server); \
+	for server in $(SERVERS); do \
+		compgen -G "$${server#*:}" >/dev/null || command -v "$${server##*/}" >/dev/null || missing+=("$${server%%:*}"); done; \
 	if (( $${#missing[@]} )); then \
 		echo "installing $${missing[*]}"; $(APT) update; \
 		RUNLEVEL=1 $(APT) install -y --no-install-recommends "$${missing[@]}" >/dev/null; fi
