@@ -146,9 +146,11 @@ class Postgres(Server):
 class Memcached(Server):
     """A memcached that takes large values."""
 
+    options: tuple[str, ...] = ("-I", "64m")
+
     def __init__(self) -> None:
         super().__init__(
-            ["memcached", "-p", "{port}", "-l", "127.0.0.1", "-m", "512", "-I", "64m", "-U", "0"],
+            ["memcached", "-p", "{port}", "-l", "127.0.0.1", "-m", "512", "-U", "0", *self.options],
             user="nobody",
         )
 
