@@ -38,7 +38,7 @@ docs: $(STAMP) ## build the manual; a warning or a dead link in it is an error
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs $(MANUAL)
 	$(BIN)/python -m examples.linkcheck -c 100 $(MANUAL)
 
-bench: $(STAMP) ## measure greenq beside its peers
+bench: $(STAMP) servers ## measure greenq beside its peers
 	$(BIN)/python -m benchmarks
 
 clean: ## remove everything that was built or installed here
