@@ -112,7 +112,7 @@ class Leasing(BrokerSuite):
         [delivery] = take(self.broker, 1)
         assert settle(self.broker, [delivery, delivery], Verdict.REQUEUE) == [True, False]
         assert settle(self.broker, [delivery], Verdict.ACK) == [False]
-        assert self.broker.depth()["q"] == Depth(ready=1)
+        until(lambda: self.broker.depth()["q"] == Depth(ready=1), "the return of the message")
 
     def test_a_large_mixed_batch_is_settled_item_by_item(self) -> None:
         quarter = min(250, self.crowd // 4)
