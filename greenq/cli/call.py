@@ -32,7 +32,9 @@ __all__ = ["call"]
     "--eta", metavar="DATE", help="Run it then: 2030-12-31T23:59:00+01:00; local time without zone."
 )
 @click.option("--expires", metavar="TIME|DATE", help="Don't run it after so long, or after that date.")
-@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; a higher number runs first, on Redis a lower one.")
+@click.option(
+    "--priority", type=click.IntRange(0, 9), help="0 to 9; a higher number runs first, on Redis a lower one."
+)
 @click.option("--serializer", metavar="NAME", help="How the arguments are encoded.")
 @click.option("--task-id", metavar="ID", help="Its id; a fresh one if not given.")
 @options.app_option("Import this application: the task must be in it, and the arguments must fit it.")
