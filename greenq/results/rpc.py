@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenq.amqp import methods
 from greenq.amqp.address import parse
@@ -29,6 +29,18 @@ KEPT = 100_000
 """Replies that are kept until somebody asks for them; then the oldest go."""
 QUEUE_EXPIRES = 600.0
 """Seconds after which the server drops the replies of a process that is gone."""
+
+
+class Reply(NamedTuple):
+    """What came for one call.
+
+    Parameters:
+        until: when it is forgotten, by the monotonic clock.
+    """
+
+    terminal: bool
+    body: bytes
+    until: float
 
 
 @contextmanager
@@ -66,7 +78,7 @@ class RpcStore(ResultStore):
         self._publisher = Publisher(address, Topology(address), "results", self._prepared)
         self._queue = f"greenq.replies.{os.getpid()}.{os.urandom(8).hex()}"
         self._lock = native.Lock()
-        self._replies: OrderedDict[str, tuple[bool, bytes]] = OrderedDict()
+        self._replies: OrderedDict[str, Reply] = OrderedDict()
         self._waiters = Waiters()
         self._listening = 0
         self._closed = False
@@ -129,9 +141,10 @@ class RpcStore(ResultStore):
 
     def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         self._open()
+        now = time.monotonic()
         with self._lock:
-            found = {id: self._replies[id] for id in ids if id in self._replies}
-        return {id: self.decode(payload) for id, (_, payload) in found.items()}
+            found = {id: reply for id in ids if (reply := self._replies.get(id)) and reply.until > now}
+        return {id: self.decode(reply.body) for id, reply in found.items()}
 
     def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         wanted = frozenset(ids)
@@ -153,7 +166,11 @@ class RpcStore(ResultStore):
 
     def _ended(self, ids: Iterable[str]) -> dict[str, bytes]:
         with self._lock:
-            return {id: self._replies[id][1] for id in ids if id in self._replies and self._replies[id][0]}
+            return {
+                id: reply.body
+                for id in ids
+                if (reply := self._replies.get(id)) is not None and reply.terminal
+            }
 
     # ── in the connection's thread ───────────────────────────────────────────────────────────────────────
 
@@ -172,15 +189,16 @@ class RpcStore(ResultStore):
             properties, _ = read_header(header)
             id = properties.get("correlation_id")
             terminal = self.decode(body).state in READY_STATES
-        except (Unreadable, MessageError):
-            return
+        except (Unreadable, MessageError, LookupError, TypeError, ValueError):
+            return  # nobody can have sent it as a result
         if not isinstance(id, str):
             return
+        now = time.monotonic()
         with self._lock:
             known = self._replies.get(id)
-            if known is not None and known[0]:
+            if known is not None and known.terminal and known.until > now:
                 return
-            self._replies[id] = terminal, body
+            self._replies[id] = Reply(terminal, body, now + _kept_for(properties))
             self._replies.move_to_end(id)
             if len(self._replies) > KEPT:
                 self._replies.popitem(last=False)
@@ -196,9 +214,14 @@ class RpcStore(ResultStore):
                 self._replies.pop(id, None)
 
     def expire(self) -> int:
-        """Nothing to do: the server drops replies past their time."""
+        """Drop what was not asked for in time; the server drops what was not delivered in time."""
         self._open()
-        return 0
+        now = time.monotonic()
+        with self._lock:
+            over = [id for id, reply in self._replies.items() if reply.until <= now]
+            for id in over:
+                del self._replies[id]
+        return len(over)
 
     def close(self) -> None:
         if self._closed:
@@ -216,6 +239,12 @@ class RpcStore(ResultStore):
     def _open(self) -> None:
         if self._closed:
             raise ResultStoreError("this result store is closed: make another one")
+
+
+def _kept_for(properties: Mapping[str, Any]) -> float:
+    """Seconds that a reply is kept, as its sender said."""
+    expiration = str(properties.get("expiration", ""))
+    return int(expiration) / 1000 if expiration.isdecimal() else float("inf")
 
 
 def _type_of(payload: bytes) -> tuple[str, str]:
