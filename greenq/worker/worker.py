@@ -82,6 +82,7 @@ class Worker:
         self._burst = burst
         self._max_tasks = settings.worker.max_tasks
         self._finished = False
+        self._failed = False
         self._services: list[Service] = []
         self._running = False
         self._turn = threading.Lock()
@@ -175,6 +176,7 @@ class Worker:
 
     def _fail(self, reason: str) -> None:
         """End if nobody else sees to it: what is leased here and not run would wait as long as we live."""
+        self._failed = True
         unheard = self.on_finish is None
         self._finish(reason)
         if unheard:
@@ -251,6 +253,9 @@ class Worker:
 
     def _let_go(self) -> None:
         self._lease.stop()
+        if self._failed:
+            # Perhaps a task did it, and would again: what returns as a dead process's counts the attempt.
+            return
         try:
             self._broker.release(self.process)
         except GreenqError as error:

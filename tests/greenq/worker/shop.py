@@ -151,6 +151,15 @@ def end_process():
 
 
 @app.task
+def kill_all_greenlets():
+    import gc
+
+    import gevent
+
+    gevent.killall([it for it in gc.get_objects() if isinstance(it, gevent.Greenlet)], block=False)
+
+
+@app.task
 def kill_myself():
     os.kill(os.getpid(), signal.SIGKILL)
 

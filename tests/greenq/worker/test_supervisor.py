@@ -36,9 +36,12 @@ def test_a_worker_that_never_comes_up_is_given_up(shop: Shop) -> None:
     assert "giving up" in worker.output
 
 
-def test_a_task_that_ends_its_process_again_and_again_does_not_end_the_command(shop: Shop) -> None:
-    poison = shop.send("end_process")
-    shop.worker("-c", "1")
+@pytest.mark.parametrize(("task", "deliveries"), [("end_process", "5"), ("kill_all_greenlets", "2")])
+def test_a_task_that_ends_its_process_again_and_again_is_given_up_and_not_the_command(
+    shop: Shop, task: str, deliveries: str
+) -> None:
+    poison = shop.send(task)
+    shop.worker("-c", "1", "-P", "gevent", env={"GREENQ_WORKER_MAX_DELIVERIES": deliveries})
     with pytest.raises(WorkerLost):
         poison.get(timeout=60)
     assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
