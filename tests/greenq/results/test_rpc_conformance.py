@@ -1,4 +1,4 @@
-"""Results as replies over RabbitMQ: the contract, but for what stores share, as a reply is for one of them."""
+"""Results as replies over RabbitMQ: the contract, but for what stores share: a reply is for one of them."""
 
 from __future__ import annotations
 
