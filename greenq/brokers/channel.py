@@ -191,7 +191,7 @@ class Channel:
     @property
     def lists(self) -> bool:
         """Whether the transport can tell which queues there are."""
-        return self.address.transport in ("sqla", "sqlalchemy", "memory", "filesystem", "sqs")
+        return self.address.lists
 
     def names(self) -> list[str]:
         """The queues there are, as far as the transport can tell; those of Celery's own talk left out."""
@@ -209,6 +209,9 @@ class Channel:
             with contextlib.suppress(FileNotFoundError):
                 for name in os.listdir(channel.control_folder):
                     found.update(row.queue for row in channel.get_table(name.removesuffix(".exchange")))
+        elif self.address.transport == "zookeeper":
+            if channel.client.exists(channel._vhost) is not None:
+                found.update(channel.client.get_children(channel._vhost))
         elif self.address.transport == "sqs":
             found.update(self._names_on_sqs(channel))
         return sorted(name for name in found if not name.endswith(".pidbox") and "celeryev" not in name)

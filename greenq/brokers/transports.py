@@ -55,6 +55,8 @@ PACKAGES = {
 
 FIRST_OF_TEN = {"mongodb": 9, "zookeeper": 9}
 """Transports with ten priorities, and which of them runs first."""
+LISTING = frozenset({"sqla", "sqlalchemy", "memory", "filesystem", "sqs", "zookeeper"})
+"""Transports that can tell which queues there are."""
 STACKS = frozenset({"etcd"})
 """Transports that hand out the newest message first."""
 UNORDERED = STACKS | frozenset({"filesystem", "sqs", "azureservicebus", "azurestoragequeues", "gcpubsub"})
@@ -84,6 +86,11 @@ class Address:
     def is_stack(self) -> bool:
         """Whether the newest message of a queue comes first, so that what is put back comes again at once."""
         return self.transport in STACKS
+
+    @property
+    def lists(self) -> bool:
+        """Whether the transport can tell which queues there are."""
+        return self.transport in LISTING
 
     @property
     def keeps(self) -> bool:
@@ -190,6 +197,11 @@ def promises(address: Address) -> Guarantees:
         urgent=FIRST_OF_TEN.get(address.transport, 9),
         ordered=address.transport not in UNORDERED,
         leases=False,
+        returns_in_front=False,
+        longest_hold=float(address.options.get("visibility_timeout", 1800.0))
+        if address.transport == "sqs"
+        else None,
+        lists_queues=address.lists,
     )
 
 
