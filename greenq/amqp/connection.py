@@ -51,12 +51,13 @@ class Connection:
         self.lost: Failure | None = None
         self.blocked: str | None = None
         self.frame_size = 131_072
+        self.most_channels = 2047
         self._first = first
         self._setup = setup
         self._name = name
         self._lock = native.Lock()
         self._channels = {channel.number: channel for channel in channels}
-        self._numbers = 100
+        self._numbers = 1
         self._out: deque[memoryview] = deque()
         self._waiting = 0
         self._eased: list[native.Signal] = []
@@ -103,9 +104,12 @@ class Connection:
         with self._lock:
             if self.lost is not None:
                 raise self.lost
-            self._numbers = self._numbers + 1 if self._numbers < 2000 else 101
-            while self._numbers in self._channels:
-                self._numbers += 1
+            if len(self._channels) >= self.most_channels:
+                raise Failure(f"the server allows {self.most_channels} channels only: raise its channel_max")
+            while True:
+                self._numbers = self._numbers + 1 if self._numbers < self.most_channels else 2
+                if self._numbers not in self._channels:
+                    break
             channel = self._channels[self._numbers] = Channel(self._numbers)
         return channel, methods.open_channel(channel.number)
 
@@ -207,6 +211,7 @@ class Connection:
     def _open(self) -> None:
         transport, tuned = greet(self.address, self._first, self._name)
         self.frame_size, self._heartbeat = tuned.frame_size, tuned.heartbeat
+        self.most_channels = tuned.channels
         self._assembler.feed(tuned.rest)
         frames, answers = self._setup
         with self._lock:

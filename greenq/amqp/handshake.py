@@ -27,11 +27,13 @@ class Tuned:
 
     Parameters:
         heartbeat: seconds; 0 for none.
+        channels: the most that may be open at once.
         rest: what came after it.
     """
 
     frame_size: int
     heartbeat: float
+    channels: int = 2047
     rest: bytes = b""
 
 
@@ -123,12 +125,13 @@ class _Handshake:
         tuned = self._tuned
         if frame_size:
             tuned.frame_size = min(frame_size, LARGEST_FRAME)
+        tuned.channels = min(channels or 2047, 2047)
         wanted = self._address.heartbeat
         # Whoever gives none leaves it to the other; 0 in the address turns them off.
         seconds = int(min(wanted, heartbeat) if wanted and heartbeat else wanted)
         tuned.heartbeat = float(seconds)
         self._transport.exchange(
-            methods.tune_ok(channels or 2047, tuned.frame_size, seconds)
+            methods.tune_ok(tuned.channels, tuned.frame_size, seconds)
             + methods.open_connection(self._address.vhost)
         )
 

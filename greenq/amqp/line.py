@@ -11,7 +11,7 @@ from greenq.amqp import methods
 from greenq.amqp.address import Address
 from greenq.amqp.channel import Answer, Channel
 from greenq.amqp.connection import Connection
-from greenq.amqp.failures import Closed, Failure, Late, Refused
+from greenq.amqp.failures import Closed, Failure, Late, Refused, Unreachable
 from greenq.errors import ConfigError
 from pools import native
 
@@ -59,6 +59,7 @@ class Session:
             The answer to each, or the refusal.
         """
         found: list[Answer | Refused] = []
+        most = max(1, min(most, self.connection.most_channels // 4))
         for at in range(0, len(frames), most):
             asked = []
             for frame in frames[at : at + most]:
@@ -134,7 +135,7 @@ class Line:
             session = self._current()
             connection = session.connection
             if not connection.opened.wait(max(0.0, deadline - time.monotonic())):
-                raise Late(f"{self.address.shown} does not answer in time")
+                raise Unreachable(f"{self.address.shown} does not answer in time")
             error = session.lost
             if error is None:
                 self._was_open = True

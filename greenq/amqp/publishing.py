@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from greenq.amqp import methods
@@ -76,7 +77,6 @@ class Publisher:
         self._lock = native.Lock()
         self._session: Session | None = None
         self._next = 1
-        self._lowest = 1
         self._pending: dict[int, tuple[Batch, int]] = {}
         self.line = Line(address, name, (methods.confirm_select(1), 1), self._prepare)
 
@@ -215,7 +215,7 @@ class Publisher:
             self._lost(self._session, self._session.lost or Failure("the connection was lost"))
         with self._lock:
             self._session = session
-            self._next = self._lowest = 1
+            self._next = 1
         channel = session.channel
         channel.on_confirm = partial(self._confirmed, session)
         channel.on_return = partial(self._returned, session)
@@ -228,8 +228,8 @@ class Publisher:
         with self._lock:
             if session is not self._session:
                 return
-            numbers = range(self._lowest, tag + 1) if multiple else (tag,)
-            for number in numbers:
+            # What is pending stands there in the order of its numbers.
+            for number in list(takewhile(tag.__ge__, self._pending)) if multiple else (tag,):
                 entry = self._pending.pop(number, None)
                 if entry is None:
                     continue
@@ -242,8 +242,6 @@ class Publisher:
                 batch.missing -= 1
                 if batch.missing <= 0:
                     ended.append(batch)
-            if multiple:
-                self._lowest = tag + 1
         for batch in ended:
             batch.signal.set()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from struct import unpack_from
 
@@ -134,7 +134,8 @@ class AmqpBroker(Broker):
         if tags:
             with self._ledger.lock:
                 self._ledger.forget(tags)
-            with _translated():
+            # Where the connection is lost the server has them back already.
+            with suppress(Failure):
                 self._settler.give_back(tags, time.monotonic() + self._timeout)
 
     def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
