@@ -73,6 +73,7 @@ class RabbitServer:
             "RABBITMQ_CONFIG_FILE": f"{here}/rabbitmq",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "ERL_EPMD_PORT": str(self._epmd),
+            "ERL_CRASH_DUMP": f"{here}/erl_crash.dump",
         }
 
     def start(self) -> None:
