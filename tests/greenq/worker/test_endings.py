@@ -6,7 +6,12 @@ import inspect
 import re
 from pathlib import Path
 
+from greenq import GreenQ
+from greenq.message import Delivery
+from greenq.protocol import EMBED, TaskCall
+from greenq.request import Request
 from greenq.worker.endings import Endings
+from greenq.worker.handlers import handlers_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "guarantees.md"
 
@@ -26,3 +31,22 @@ def test_each_ending_says_what_is_recorded_and_how_the_message_is_settled() -> N
         if not name.startswith("_") and inspect.signature(method).return_annotation == "Outcome":
             assert ":" in (method.__doc__ or ""), name
             assert ";" in (method.__doc__ or ""), name
+
+
+def test_an_extended_result_tells_what_was_called_though_its_arguments_cannot_be_encoded() -> None:
+    app = GreenQ("shop", broker="memory://extended", results={"url": "memory://extended"})
+    app.task(name="shop.work")(len)
+    fields = {"id": "1", "task": "shop.work", "retries": 2, "parent_id": "0", "group": "g"}
+    request = Request(TaskCall((object(), 1), {"k": 2}, EMBED, fields), hostname="w@h")
+    endings = Endings(lambda: app.results, 60.0, extended=True)
+    [handler] = handlers_of(app.tasks, lambda fn: fn, True).values()
+    outcome = endings.succeeded(Delivery(None, "q", None), handler, request, "done")
+    assert outcome.result is not None
+    assert app.results is not None
+    app.results.put([outcome.result], 10.0)
+    found = app.AsyncResult("1")
+    assert (found.get(timeout=10), found.name, found.worker, found.retries) == ("done", "shop.work", "w@h", 2)
+    assert found.args.startswith("(<object object at")
+    assert app.results.get(["1"], 10.0)["1"].extra["parent_id"] == "0"
+    assert app.results.get(["1"], 10.0)["1"].extra["group_id"] == "g"
+    app.close()
