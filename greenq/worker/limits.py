@@ -11,7 +11,7 @@ from greenq.worker.consumer import LIMIT, Consumer, Run
 from greenq.worker.handlers import Handler
 from pools.base import Features, Pool
 
-__all__ = ["Limits", "check_longest_hold", "refuse_impossible_limits"]
+__all__ = ["Limits", "refuse_impossible_limits", "refuse_limits_beyond", "warn_of_endless"]
 
 log = logging.getLogger("greenq.limits")
 
@@ -96,8 +96,8 @@ def refuse_impossible_limits(name: str, features: Features, handlers: Iterable[H
             )
 
 
-def check_longest_hold(longest: float | None, handlers: Iterable[Handler]) -> None:
-    """Compare the limits with the time after which the broker takes a delivery back that has no end yet.
+def refuse_limits_beyond(longest: float | None, handlers: Iterable[Handler]) -> None:
+    """Refuse limits longer than the time after which the broker takes back what has no end yet.
 
     Parameters:
         longest: seconds; None for a broker that never does.
@@ -105,25 +105,28 @@ def check_longest_hold(longest: float | None, handlers: Iterable[Handler]) -> No
     Raises:
         ConfigError: a task has leave to run longer than that, and would then run twice at once.
     """
-    if longest is None:
-        return
-    endless = []
     for handler in handlers:
-        if not handler.acks_late:
-            continue
-        if handler.time_limit is None:
-            endless.append(handler.task.name)
-        elif handler.time_limit >= longest:
+        limit = handler.time_limit if handler.acks_late else None
+        if longest is not None and limit is not None and limit >= longest:
             raise ConfigError(
-                f"task {handler.task.name} has a time_limit of {handler.time_limit:g} s, but after "
-                f"{longest:g} s the broker takes its message back (consumer_timeout) and it would run twice: "
-                f"lower the limit, or raise consumer_timeout on the server and add ?consumer_timeout=SECONDS "
-                f"to broker.url (0 if it is switched off)"
+                f"task {handler.task.name} has a time_limit of {limit:g} s, but after {longest:g} s the broker "
+                f"takes its message back (consumer_timeout) and it would run twice: lower the limit, or raise "
+                f"consumer_timeout on the server and add ?consumer_timeout=SECONDS to broker.url (0 if it is "
+                f"switched off)"
             )
-    if endless:
-        names = ", ".join(sorted(endless)[:5]) + (", …" if len(endless) > 5 else "")
+
+
+def warn_of_endless(longest: float | None, handlers: Iterable[Handler]) -> None:
+    """Name the tasks without a limit, where the broker takes back what has no end in time.
+
+    Parameters:
+        longest: seconds; None for a broker that never does.
+    """
+    endless = sorted(h.task.name for h in handlers if h.acks_late and h.time_limit is None)
+    if longest is not None and endless:
         log.warning(
-            "what runs longer than %g s the broker delivers again (consumer_timeout), and these %d tasks "
-            "have no time_limit: set tasks.time_limit below that, or raise consumer_timeout on the server "
-            "and name it in broker.url (?consumer_timeout=SECONDS): %s", longest, len(endless), names,
+            "what runs longer than %g s the broker delivers again (consumer_timeout): set tasks.time_limit below "
+            "that, or raise consumer_timeout on the server and name it in broker.url "
+            "(?consumer_timeout=SECONDS); there is no limit for %s%s",
+            longest, ", ".join(endless[:5]), ", …" if len(endless) > 5 else "",
         )  # fmt: skip

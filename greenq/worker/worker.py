@@ -15,7 +15,12 @@ from greenq.worker.consumer import Consumer
 from greenq.worker.duties.housekeeping import Housekeeping
 from greenq.worker.duties.lease import Lease
 from greenq.worker.duties.summary import Summary
-from greenq.worker.limits import Limits, check_longest_hold, refuse_impossible_limits
+from greenq.worker.limits import (
+    Limits,
+    refuse_impossible_limits,
+    refuse_limits_beyond,
+    warn_of_endless,
+)
 from greenq.worker.runner import Runner
 from greenq.worker.settler import Settler
 from pools import table
@@ -109,7 +114,7 @@ class Worker:
         self._runner = Runner(app, self.node, self.pool.bind)
         handlers = self._runner.handlers.values()
         refuse_impossible_limits(self.pool.name, self.pool.features, handlers)
-        check_longest_hold(self._broker.guarantees.longest_hold, handlers)
+        refuse_limits_beyond(self._broker.guarantees.longest_hold, handlers)
         self._settler = Settler(
             self._broker, self._store, settings.broker.timeout, OUTCOMES_PER_SLOT * self.pool.capacity
         )
@@ -136,6 +141,7 @@ class Worker:
             returned = self._broker.release(process)
             log.info("%d messages of a dead predecessor went back to their queues", returned)
         self._broker.lease(self.process, settings.worker.lease)
+        warn_of_endless(self._broker.guarantees.longest_hold, self._runner.handlers.values())
         self._running = True
         # The lease first, or what is fetched could already be somebody else's; the settler before the
         # consumer, which hands it outcomes; the rest in no order that matters.

@@ -9,13 +9,15 @@ import pytest
 from greenq import GreenQ
 from greenq.errors import ConfigError
 from greenq.worker.handlers import handlers_of
-from greenq.worker.limits import check_longest_hold
+from greenq.worker.limits import refuse_limits_beyond, warn_of_endless
 
 
 def check(longest: float | None, **options: float | bool) -> None:
     app = GreenQ("shop", broker="memory://limits", results=None)
     app.task(name="shop.work", **options)(len)
-    check_longest_hold(longest, handlers_of(app.tasks, lambda fn: fn, False).values())
+    handlers = handlers_of(app.tasks, lambda fn: fn, False).values()
+    refuse_limits_beyond(longest, handlers)
+    warn_of_endless(longest, handlers)
     app.close()
 
 
