@@ -109,10 +109,10 @@ def refuse_limits_beyond(longest: float | None, handlers: Iterable[Handler]) -> 
         limit = handler.time_limit if handler.acks_late else None
         if longest is not None and limit is not None and limit >= longest:
             raise ConfigError(
-                f"task {handler.task.name} has a time_limit of {limit:g} s, but after {longest:g} s the broker "
-                f"takes its message back (consumer_timeout) and it would run twice: lower the limit, or raise "
-                f"consumer_timeout on the server and add ?consumer_timeout=SECONDS to broker.url (0 if it is "
-                f"switched off)"
+                f"task {handler.task.name} has a time_limit of {limit:g} s, but after {longest:g} s the "
+                "broker takes its message back (consumer_timeout) and it would run twice: lower the limit, or "
+                "raise consumer_timeout on the server and add ?consumer_timeout=SECONDS to broker.url (0 if "
+                "it is switched off)"
             )
 
 
@@ -125,8 +125,8 @@ def warn_of_endless(longest: float | None, handlers: Iterable[Handler]) -> None:
     endless = sorted(h.task.name for h in handlers if h.acks_late and h.time_limit is None)
     if longest is not None and endless:
         log.warning(
-            "what runs longer than %g s the broker delivers again (consumer_timeout): set tasks.time_limit below "
-            "that, or raise consumer_timeout on the server and name it in broker.url "
+            "what runs longer than %g s the broker delivers again (consumer_timeout): set tasks.time_limit "
+            "below that, or raise consumer_timeout on the server and name it in broker.url "
             "(?consumer_timeout=SECONDS); there is no limit for %s%s",
             longest, ", ".join(endless[:5]), ", …" if len(endless) > 5 else "",
         )  # fmt: skip
