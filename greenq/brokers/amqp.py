@@ -28,6 +28,8 @@ __all__ = ["AmqpBroker"]
 
 SETTLED = 12.0
 """Seconds within which what does not move is counted: queues tell every five, and are asked every five."""
+ANSWERS = 3.0
+"""Seconds that the management plugin may take, which need not be there."""
 LOOK_EVERY = 0.25
 UNTOLD = Told(None)
 
@@ -203,7 +205,7 @@ class AmqpBroker(Broker):
         deadline = time.monotonic() + SETTLED
         before: dict[str, Depth] | None = None
         while True:
-            told = self._management.queues(self._timeout)
+            told = self._management.queues(min(ANSWERS, self._timeout))
             if told is None:
                 return self.depth()
             self.expect(list(told))
