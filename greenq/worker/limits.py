@@ -111,8 +111,8 @@ def refuse_limits_beyond(longest: float | None, handlers: Iterable[Handler]) -> 
             raise ConfigError(
                 f"task {handler.task.name} has a time_limit of {limit:g} s, but after {longest:g} s the "
                 "broker takes its message back (consumer_timeout) and it would run twice: lower the limit, "
-                "or raise consumer_timeout on the server and add ?consumer_timeout=SECONDS to broker.url (0 if "
-                "it is switched off)"
+                "or raise consumer_timeout on the server and add ?consumer_timeout=SECONDS to broker.url (0 "
+                "if it is off)"
             )
 
 
