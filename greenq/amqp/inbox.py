@@ -70,6 +70,7 @@ class Inbox:
         self._waiting: list[native.Signal] = []
         self._woken = False
         self._resting = False
+        self._full = False
 
     # ── taking ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -80,7 +81,7 @@ class Inbox:
             Failure: the connection was lost.
             BrokerError: a queue cannot be used.
         """
-        self._resting = False
+        self._resting = self._full = False
         while True:
             answer_by = time.monotonic() + self._timeout
             session = self.line.session(answer_by)
@@ -91,6 +92,7 @@ class Inbox:
             try:
                 found = self._collect(session, queues, n)
                 if found:
+                    self._full = len(found) >= n
                     self._make_room(session, n - len(found))
                     return found
                 if self._woken or time.monotonic() >= deadline:
@@ -147,6 +149,8 @@ class Inbox:
         """Let the server push, at most one message from each queue."""
         frames = []
         with self._lock:
+            # Those cancelled before bring nothing any more; if one does, it goes back.
+            self._queues = {tag: queue for queue, tag in self._consumers.items()}
             for queue in queues:
                 if queue not in self._consumers:
                     tag = f"greenq-{next(self._names)}"
@@ -182,6 +186,11 @@ class Inbox:
         session = self.line.alive
         if session is not None:
             self._unsubscribe(session)
+        return self.overflow()
+
+    def overflow(self) -> list[Found]:
+        """Hand over what was pushed and nobody has room for."""
+        session = self.line.alive
         with self._lock:
             pushed = [one for queue in self._pushed.values() for one in queue]
             self._pushed.clear()
@@ -222,23 +231,21 @@ class Inbox:
         number, redelivered = unpack_from(">QB", payload, at)
         with self._lock:
             queue = self._queues.pop(tag, None)
-            if queue is None or session.number != self._number:
-                return
-            spent = self._consumers.get(queue) == tag
-            if spent:
+            spent = queue is not None and self._consumers.get(queue) == tag
+            if queue is not None and spent:
                 del self._consumers[queue]
-            if not self._resting:
-                self._pushed.setdefault(queue, deque()).append(
-                    Found(session.number, number, queue, bool(redelivered), header, body)
-                )
+            # It was on its way when its consumer was cancelled, and nobody has room for it.
+            unwanted = queue is None or self._resting or (self._full and not self._waiting)
+            if queue is not None and not unwanted:
+                found = Found(session.number, number, queue, bool(redelivered), header, body)
+                self._ledger.arrived(session.number, number)
+                self._pushed.setdefault(queue, deque()).append(found)
+                self._left[queue] = max(1, self._left.get(queue, 0))
         frames = methods.cancel(1, tag) if spent else b""
-        if self._resting:
+        if unwanted:
             frames += methods.nack(1, number)
-        else:
-            self._ledger.arrived(session.number, number)
         if frames:
             session.connection.send(session.channel, frames)
-        self._left[queue] = max(1, self._left.get(queue, 0))
         self._tell()
 
     def _cancelled(self, session: Session, tag: str) -> None:

@@ -38,6 +38,8 @@ class Receiver:
             found = self._inbox.take(queues, n, deadline)
             if not found:
                 return []
+            if len(found) >= n:
+                self._give_back_surplus()
             deliveries = self._admit(found)
             if deliveries:
                 return deliveries
@@ -94,6 +96,29 @@ class Receiver:
         if count is not None:
             return before + max(0, count - own), False
         return (before, False) if own else (before + 1, True)
+
+    def _give_back_surplus(self) -> None:
+        """Several queues pushed at once and there is no room: let others have the rest.
+
+        Sent anew rather than refused, for a refusal would count as an attempt. A queue that pushes was empty:
+        its end is its front.
+        """
+        moved: list[tuple[Delivery, int]] = []
+        refused: list[Settlement] = []
+        for one in self._inbox.overflow():
+            token = self._ledger.hold(one.session, one.tag, one.queue, None)
+            try:
+                message, _, notes = unpack(one.queue, one.header, one.body)
+            except Unreadable:
+                refused.append(Settlement(Delivery(None, one.queue, token), Verdict.REQUEUE))
+                continue
+            delivery = Delivery(message, one.queue, token)
+            if one.redelivered:
+                refused.append(Settlement(delivery, Verdict.REQUEUE))
+            else:
+                noted = notes.get(ATTEMPTS)
+                moved.append((delivery, noted if isinstance(noted, int) else 0))
+        self._put_away(refused, moved)
 
     def _put_away(self, aside: list[Settlement], charged: list[tuple[Delivery, int]]) -> None:
         deadline = time.monotonic() + self._timeout

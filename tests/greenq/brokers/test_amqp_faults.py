@@ -140,6 +140,30 @@ class TestAttempts:
         assert take(broker, 1)[0].attempts == 1
 
 
+class TestSurplus:
+    def test_what_there_is_no_room_for_is_left_to_others(self, broker: AmqpBroker) -> None:
+        queues = ["one", "two", "three"]
+        url = f"{shared_rabbit().url}/{broker.address.vhost}"
+        with AmqpBroker(url) as other:
+            other.lease("other", 60.0)
+            for round_ in range(10):
+                found: list[Delivery] = []
+                waiting = threading.Thread(
+                    target=lambda to=found: to.extend(broker.fetch(queues, 1, PATIENCE)), daemon=True
+                )
+                waiting.start()
+                until(lambda: len(broker._inbox._consumers) == 3, "the wait")
+                other.publish([make(f"{round_}", queue) for queue in queues], PATIENCE)
+                waiting.join(PATIENCE)
+                assert len(found) == 1
+                rest = take(other, 2, queues)
+                assert {d.queue for d in [*found, *rest]} == set(queues)
+                # One that comes when its consumer was cancelled already is refused, which counts.
+                assert all(d.attempts <= 1 for d in rest)
+                assert all(settle(other, rest, Verdict.ACK))
+                assert all(settle(broker, found, Verdict.ACK))
+
+
 class TestQueues:
     def test_a_queue_that_was_deleted_is_an_error_that_names_it_and_then_made_again(
         self, broker: AmqpBroker
