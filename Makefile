@@ -26,7 +26,7 @@ demo: $(STAMP) $(DEMO_PAGES) docs ## check the links of a real manual with 1,000
 	@$(BIN)/python -m examples.linkcheck.demo $(MANUAL)
 
 test: servers lint docs ## lint, types, manual, then every test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 lint: $(STAMP) ## style and types
 	$(BIN)/ruff check .
