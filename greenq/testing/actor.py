@@ -111,7 +111,7 @@ def drain(broker: Any, queue: str, process: str) -> None:
     say("ready")
     sys.stdin.readline()
     drained: list[str] = []
-    while deliveries := broker.fetch([queue], 7, 0.5):
+    while deliveries := broker.fetch([queue], 7, 1.0):
         drained += ids(deliveries)
         assert all(settle(broker, deliveries, Verdict.ACK))
     say(drained)

@@ -83,7 +83,7 @@ class Leasing(BrokerSuite):
 
         def drain(number: int) -> None:
             try:
-                while deliveries := brokers[number].fetch(["q"], 5, 0.2):
+                while deliveries := brokers[number].fetch(["q"], 5, 1.0):
                     found[number] += ids(deliveries)
                     assert all(settle(brokers[number], deliveries, Verdict.ACK))
             except BaseException as error:

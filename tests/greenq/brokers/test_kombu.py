@@ -9,6 +9,7 @@ import shutil
 from greenq.testing.brokers import SharedBrokerConformance
 from greenq.testing.brokers.base import HOSTILE
 from greenq.testing.brokers.leasing import Leasing
+from greenq.testing.brokers.processes import Processes
 from greenq.testing.brokers.sending import Sending
 from greenq.testing.brokers.upkeep import Upkeep
 from tests.backends import etcd, memory_directory, moto, postgres, zookeeper
@@ -30,7 +31,7 @@ class TestMemory(Sending, Leasing, Upkeep):
         return "kombu+memory://"
 
 
-class TestFilesystem(SharedBrokerConformance):
+class TestFilesystem(Sending, Leasing, Upkeep, Processes):
     crowd = 200
     names = FILES
 
@@ -62,9 +63,8 @@ class TestSqlite(SharedBrokerConformance):
         shutil.rmtree(self.directory)
 
 
-class TestPostgres(Sending, Leasing, Upkeep):
+class TestPostgres(Leasing, Upkeep):
     crowd = 60
-    names = SHORT
 
     def address(self) -> str:
         return f"sqla+{postgres().empty()}"

@@ -9,12 +9,13 @@ import pytest
 
 from greenq.testing.stores import SharedStoreConformance
 from greenq.testing.stores.keeping import Keeping
+from greenq.testing.stores.waiting import Elsewhere
 from tests.backends import memory_directory, moto
 
 _numbers = itertools.count()
 
 
-class TestDirectory(SharedStoreConformance):
+class TestDirectory(Keeping, Elsewhere):
     def address(self) -> str:
         return f"file://{self.directory}/{next(_numbers)}"
 
