@@ -24,6 +24,14 @@ CHUNK, CHUNK_BYTES = 500, 1_000_000
 """Messages, and their bytes, that go to the socket at once."""
 
 
+PAUSES = (0.05, 0.2, 0.8)
+"""Seconds before a refused message is sent again."""
+
+
+class Refusal(PublishError):
+    """The queue did not take the message."""
+
+
 class Parcel:
     """A message that is ready to go.
 
@@ -108,7 +116,7 @@ class Publisher:
             except PublishError as error:
                 errors[i] = error
         if parcels:
-            for i, problem in zip(places, self.send(session, parcels, deadline), strict=True):
+            for i, problem in zip(places, self._send_again(session, parcels, deadline), strict=True):
                 errors[i] = problem
         return errors
 
@@ -132,6 +140,21 @@ class Publisher:
         except Failure as error:
             raise PublishError(f"the delay queues of {queue!r:.80}: {error}; nothing was sent") from error
         return Parcel(queue, *delay_route(queue, count), header, message.body)
+
+    def _send_again(
+        self, session: Session, parcels: Sequence[Parcel], deadline: float
+    ) -> list[GreenqError | None]:
+        """Send; what a queue refuses once more, as a quorum queue does while it is being made."""
+        errors = self.send(session, parcels, deadline)
+        for pause in PAUSES:
+            refused = [i for i, error in enumerate(errors) if isinstance(error, Refusal)]
+            if not refused or time.monotonic() + pause >= deadline or session.lost is not None:
+                break
+            native.Signal().wait(pause)
+            again = self.send(session, [parcels[i] for i in refused], deadline)
+            for i, error in zip(refused, again, strict=True):
+                errors[i] = error
+        return errors
 
     # ── sending and waiting ──────────────────────────────────────────────────────────────────────────────
 
@@ -235,7 +258,7 @@ class Publisher:
                     continue
                 batch, i = entry
                 if not taken and batch.errors[i] is None:
-                    batch.errors[i] = PublishError(
+                    batch.errors[i] = Refusal(
                         f"the queue {batch.parcels[i].queue!r:.80} refused the message (nack): it is full, "
                         f"or the server failed"
                     )

@@ -177,6 +177,15 @@ class TestQueues:
         assert broker.publish([make("again")], PATIENCE) == [None]
         assert broker.depth()["q"].ready == 1
 
+    def test_a_full_queue_that_refuses_is_an_error_that_names_it(self, broker: AmqpBroker) -> None:
+        session = broker._publisher.line.session(time.monotonic() + PATIENCE)
+        arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        session.together([methods.declare_queue(1, "full", arguments=arguments)], time.monotonic() + PATIENCE)
+        errors = broker.publish(many(3, "full"), PATIENCE)
+        assert errors[0] is None
+        assert all(isinstance(e, PublishError) and "'full' refused" in str(e) for e in errors[1:])
+        assert broker.depth()["full"].ready == 1
+
     def test_a_batch_tells_which_of_it_was_unroutable(self, broker: AmqpBroker) -> None:
         broker.publish([make("a", "gone"), make("b", "there")], PATIENCE)
         delete(broker, "gone")
