@@ -110,7 +110,7 @@ class Endings:
 
     def rejected(self, delivery: Delivery, handler: Handler, request: Request, signal: Reject) -> Outcome:
         """It raised Reject: nothing is recorded; requeued if it says so, else dead-lettered."""
-        log.info("%s is rejected, as it asked: %s", _name(request), signal.reason)
+        log.info("%s is rejected, as it asked: %s", _name(request), text_of(signal))
         settlement = None
         if handler.acks_late:
             verdict = Verdict.REQUEUE if signal.requeue else Verdict.DEAD
@@ -203,7 +203,10 @@ class Endings:
     def _given_up(self, delivery: Delivery, error: BaseException, reason: str) -> Outcome:
         headers = delivery.message.headers if delivery.message is not None else None
         id = headers.get("id") if isinstance(headers, dict) else None
-        log.error("message %s from queue %s is dead-lettered: %s", id or "without id", delivery.queue, reason)
+        log.error(
+            "message %s from queue %s is dead-lettered: %s",
+            plain(str(id)) if id else "without id", delivery.queue, plain(reason),
+        )  # fmt: skip
         result = None
         if isinstance(id, str) and id and self._store() is not None:
             # Whoever waits for it must not wait for ever; a replay forgets this record first.
@@ -303,4 +306,5 @@ def _is_ours(names: dict[str, Any]) -> bool:
 
 
 def _name(request: Request) -> str:
-    return f"{request.task}[{request.id}]"
+    # A lone surrogate in what a sender chose would make the line impossible to write.
+    return plain(f"{request.task}[{request.id}]")

@@ -159,7 +159,7 @@ class Runner:
             store.put([self.endings.started(request, self._node)], self._app.settings.results.timeout)
         except GreenqError as error:
             # It is there to be watched: no reason not to run the task.
-            log.warning("the start of %s is not recorded: %s", request.id, error)
+            log.warning("the start of %a is not recorded: %s", request.id, error)
 
     def _store(self) -> ResultStore | None:
         return self._app.results

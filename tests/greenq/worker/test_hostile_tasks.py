@@ -131,7 +131,7 @@ def test_whatever_a_task_raises_is_recorded_and_its_message_ends(app: GreenQ) ->
 
 
 @pytest.mark.usefixtures("worker")
-@pytest.mark.parametrize("id", ["\ud800", None, 7])
+@pytest.mark.parametrize("id", ["\ud800", None, 7], ids=["lone surrogate", "none", "number"])
 def test_an_id_that_no_store_can_keep_holds_up_nobody(app: GreenQ, id: Any) -> None:
     app.send_task("shop.rename", (id,))
     if isinstance(id, str):
