@@ -36,7 +36,7 @@ def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
     proxy = Proxy(shared_redis().port)
     client = Client(parse(f"redis://127.0.0.1:{proxy.port}"))
     assert client.do("ECHO", "first", deadline=time.monotonic() + 5) == b"first"
-    proxy.delay = 0.5
+    proxy.delay = 1.5
     found: list[object] = []
     threads = [
         threading.Thread(
@@ -46,7 +46,7 @@ def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    time.sleep(0.5)  # one of them has sent by now, and waits for its answer
     with pytest.raises(Late) as caught:
         client.do("ECHO", "impatient", deadline=time.monotonic() + 0.1)
     assert not caught.value.uncertain
