@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greenq.codecs import table
+import greenq.codecs.table as table
 from greenq.codecs.base import Codec, Compressor
 from greenq.errors import BodyTooLarge, ConfigError, DecodeError, EncodeError, MessageError, SerializerRefused
 

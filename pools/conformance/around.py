@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pools.conformance.chores as chores
 from pools import native
 from pools.base import Pool, Watch
-from pools.conformance import chores
 from pools.conformance.workbench import Reports, Workbench, refuses, until, void
 from pools.errors import Killed
 

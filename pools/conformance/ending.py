@@ -6,9 +6,9 @@ import random
 from functools import partial
 from pathlib import Path
 
+import pools.conformance.chores as chores
 from pools import native
 from pools.base import Call, Pool
-from pools.conformance import chores
 from pools.conformance.workbench import HushedDestructors, Reports, Workbench, refuses, until, void
 from pools.errors import Killed, PoolClosed, Unsupported
 

@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import pools.conformance.chores as chores
 from pools.base import Pool
-from pools.conformance import chores
 from pools.conformance.workbench import Reports, Workbench, until
 from pools.errors import CallDied
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pools.conformance.chores as chores
 from pools.base import Pool
-from pools.conformance import chores
 from pools.conformance.workbench import Reports, Workbench, refuses, until, void
 from pools.errors import Unsupported
 
