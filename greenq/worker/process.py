@@ -12,7 +12,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from greenq.worker.supervisor import EXIT_MISTAKE, EXIT_RECYCLE, take_over
+from greenq.worker.supervision.handover import EXIT_MISTAKE, EXIT_RECYCLE, take_over
 
 __all__ = ["main"]
 

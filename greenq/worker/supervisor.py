@@ -7,20 +7,25 @@ of a dead one is told that name and gives the leases back at once.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 import sys
 import time
 from typing import Any, NoReturn
 
-__all__ = ["Supervisor", "launch", "main"]
+from greenq.worker.supervision.child import Child
+from greenq.worker.supervision.handover import (
+    EXIT_MISTAKE,
+    EXIT_RECYCLE,
+    hand_over,
+    interpreter,
+    keep_standard_streams,
+    take_over,
+)
+from greenq.worker.supervision.journal import say
+from greenq.worker.supervision.spawning import spawn
 
-EXIT_MISTAKE = 2
-"""A worker that ends so was set up wrongly: starting it again would not help."""
-EXIT_RECYCLE = 75
-"""A worker that ends so has done its share (`worker.max_tasks`) and wants a successor."""
+__all__ = ["Supervisor", "launch", "main"]
 
 SETTLED_AFTER = 10.0
 """Seconds that a worker must live; one that dies earlier is restarted more and more slowly."""
@@ -42,75 +47,6 @@ def launch(spec: dict[str, Any]) -> NoReturn:
     """
     keep_standard_streams()
     os.execv(sys.executable, interpreter("greenq.worker.supervisor", hand_over(spec)))
-
-
-def interpreter(module: str, fd: int) -> list[str]:
-    """The command line of a Python process that runs `module.main` on the spec in `fd`.
-
-    ``-P`` keeps the working directory out of the way of the standard library: the application is looked for
-    there, but only after greenq itself was imported.
-    """
-    return [sys.executable, "-P", "-c", f"from {module} import main; main({fd})"]
-
-
-def keep_standard_streams() -> None:
-    """Open what is closed of descriptors 0 to 2, or the next file to be opened would get what is printed."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            # It gets the lowest number that is free: this one.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-
-
-def hand_over(spec: dict[str, Any]) -> int:
-    """Put `spec` into a file without a name and return its descriptor, open across exec.
-
-    A pipe would hold 64 KiB, and block for ever with thousands of queues.
-    """
-    # Not at the top: workers import this module before they patch, and that one makes a lock.
-    import tempfile
-
-    with tempfile.TemporaryFile() as file:
-        file.write(json.dumps(spec).encode())
-        file.seek(0)
-        fd = os.dup(file.fileno())
-    os.set_inheritable(fd, True)
-    return fd
-
-
-def take_over(fd: int) -> dict[str, Any]:
-    """Read back what `hand_over` was given."""
-    with open(fd, "rb") as file:
-        return json.loads(file.read())  # type: ignore[no-any-return]
-
-
-class Child:
-    """One worker process and its history."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.pid = 0
-        self.process = ""
-        self.started = 0.0
-        self.failures = 0
-        self.news = -1
-        """A pipe that holds `worker.shutdown_timeout` once the process has come up and knows it."""
-        self.patience = 0.0
-        self.came_up = False
-        """Whether it, or a predecessor, has come up: then a failure is no mistake of the set-up."""
-        self.start_at: float | None = 0.0
-        self.dead: list[str] = []
-        """Names of its predecessors whose leases are still to be given back."""
-        self.kill_at: float | None = None
-        """When it is killed, if it was told to stop and has not ended by then."""
-
-    def hear(self) -> None:
-        """Take in what the process has written, if it has."""
-        with contextlib.suppress(BlockingIOError):
-            if told := os.read(self.news, 64):
-                self.came_up = True
-                self.patience = float(told)
 
 
 class Supervisor:
@@ -278,44 +214,6 @@ class Supervisor:
         pause = min(BACKOFF_FIRST * 2 ** (child.failures - 2), BACKOFF_MOST) if child.failures > 1 else 0.0
         say(f"worker {child.index} {how}; restarting it" + (f" in {pause:g} s" if pause else ""))
         child.start_at = time.monotonic() + pause
-
-
-def spawn(spec: dict[str, Any]) -> tuple[int, int]:
-    """Start a worker process; its id, and a pipe that it writes to when it has come up.
-
-    Raises:
-        OSError: the machine has no room for another process or file.
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_inheritable(writer, True)
-    fd = -1
-    try:
-        fd = hand_over({**spec, "ready": writer})
-        pid = os.posix_spawn(
-            sys.executable,
-            interpreter("greenq.worker.process", fd),
-            os.environ,
-            # A group of its own: a terminal's Ctrl-C must reach a worker once, through this process.
-            setpgroup=0,
-            setsigmask=(),
-        )
-    except OSError:
-        os.close(reader)
-        raise
-    finally:
-        for used in (fd, writer):
-            if used >= 0:
-                os.close(used)
-    return pid, reader
-
-
-def say(text: str) -> None:
-    """Tell people on standard error, in the shape of the workers' own log lines."""
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    # A reader that went away, or a terminal, is no reason to end.
-    with contextlib.suppress(OSError):
-        print(f"{stamp} WARNING greenq.supervisor: {text}", file=sys.stderr, flush=True)
 
 
 def main(fd: int) -> NoReturn:
