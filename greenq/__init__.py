@@ -21,6 +21,7 @@ _HOMES = {
     "InvalidOption": "errors",
     "InvalidTaskArguments": "errors",
     "MaxRetriesExceeded": "errors",
+    "Middleware": "middleware",
     "PartlySent": "errors",
     "PublishError": "errors",
     "PublishTimeout": "errors",

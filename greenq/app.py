@@ -13,6 +13,7 @@ from greenq.call import Call
 from greenq.errors import AppError, BrokerError, GreenqError, InvalidOption, PartlySent
 from greenq.gathering import as_completed, gather
 from greenq.message import Message
+from greenq.middleware import Middleware, resolve
 from greenq.optionchecks import check_declared, check_name
 from greenq.options import CallOptions, DeclaredOptions
 from greenq.request import current
@@ -59,6 +60,7 @@ class GreenQ(Sender):
     Parameters:
         main: the name of tasks' modules that run as ``__main__``.
         config: a path, a mapping, or None for ``GREENQ_CONFIG`` or ``./greenq.yaml``.
+        middleware: what is done around every run, outermost first; what the configuration names follows.
         settings: sections of the configuration (``worker={"lease": "2s"}``); ``broker`` and ``results`` may
             be the address alone. They go before those of `config`.
 
@@ -73,9 +75,15 @@ class GreenQ(Sender):
     """
 
     def __init__(
-        self, main: str | None = None, config: str | Path | Mapping[str, Any] | None = None, **settings: Any
+        self,
+        main: str | None = None,
+        config: str | Path | Mapping[str, Any] | None = None,
+        *,
+        middleware: Iterable[Middleware | str] = (),
+        **settings: Any,
     ) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
+        self._middleware = tuple(middleware)
         super().__init__(main, config, **settings)
 
     def override(self, overrides: Mapping[str, Any], config: str | Path | None = None) -> None:
@@ -83,6 +91,14 @@ class GreenQ(Sender):
         super().override(overrides, config)
         for task in self.tasks.values():
             task.resolve()
+
+    def middleware(self) -> tuple[Middleware, ...]:
+        """What is done around every run, outermost first: the code's, then the configuration's.
+
+        Raises:
+            ConfigError: a name of the configuration leads to no middleware.
+        """
+        return resolve((*self._middleware, *self.settings.middleware))
 
     # ── tasks ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -23,15 +23,15 @@ LAYERS = (
     {"sqlite", "redis", "amqp"},
     {"brokers"},
     {"results"},
-    {"middleware"},
     {"request", "options", "optionchecks", "signatures", "call", "callheaders"},
+    {"middleware"},
     {"asyncresult", "eagerresult", "gathering", "joining"},
     {"composer", "sender", "retrying", "eager", "task", "app", "loading"},
     {"worker"},
     {"cli"},
 )
 """The parts of greenq, lowest first: a part imports only from its own layer and those before it."""
-FREE = {"testing", "__main__"}
+FREE = {"testing", "contrib", "__main__"}
 """May import every layer; nothing imports them."""
 
 POOLS = {"gevent", "eventlet", "prefork", "threads", "solo", "asyncio"}

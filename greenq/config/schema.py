@@ -227,4 +227,8 @@ class Settings:
         unit="class",
         example="{snappy: shop.codecs:Snappy}",
     )
+    middleware: tuple[str, ...] = key(
+        "Objects or classes with hooks around every run, module:name, outermost first.",
+        (), unit="class", example="[greenq.contrib.sqlalchemy:ReleaseConnections]",
+    )  # fmt: skip
     log: LogSettings = field(default_factory=LogSettings)

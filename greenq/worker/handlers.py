@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenq.task import Task
+from greenq.worker.hooks import NO_HOOKS, Hooks
 
 __all__ = ["Handler", "handlers_of", "limits_of"]
 
@@ -19,7 +20,8 @@ class Handler:
     """One task, ready to run.
 
     Parameters:
-        call: the user's function, bound to the task and made plain if it is a coroutine function.
+        call: the user's function, bound to the task, made plain if it is a coroutine function, with the
+            middleware's hooks around it.
         acks_late: settle after the run; otherwise before it.
         time_limit, soft_time_limit: seconds; None for no limit.
         acks_on_failure, acks_on_timeout: acknowledge also what failed, or ran past its hard limit; otherwise
@@ -45,19 +47,21 @@ def handlers_of(
     tasks: Mapping[str, Task[Any, Any]],
     bind: Callable[[Callable[..., Any]], Callable[..., Any]],
     stores: bool,
+    hooks: Hooks = NO_HOOKS,
 ) -> dict[str, Handler]:
     """Resolve every task of an application.
 
     Parameters:
         bind: the pool's, which makes coroutine functions plain.
         stores: whether there is a result store at all.
+        hooks: what is done around every run.
     """
     table = {}
     for name, task in tasks.items():
         options = task.options
         table[name] = Handler(
             task=task,
-            call=bind(task.run),
+            call=hooks.around(task.run, bind),
             acks_late=options.acks_late,
             acks_on_failure=options.acks_on_failure,
             acks_on_timeout=options.acks_on_timeout,

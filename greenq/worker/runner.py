@@ -14,6 +14,7 @@ from greenq.protocol import TaskCall, name_of, read
 from greenq.request import Request, current
 from greenq.worker.endings import Endings
 from greenq.worker.handlers import Handler, handlers_of
+from greenq.worker.hooks import Hooks
 from pools.errors import CallDied, Killed
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Runner:
         self._node = node
         self._codecs = app.codecs
         stores = app.settings.results.url is not None
-        self.handlers = handlers_of(app.tasks, bind, stores)
+        self.handlers = handlers_of(app.tasks, bind, stores, Hooks(app.middleware()))
         self.endings = Endings(self._store, app.settings.results.expires, app.settings.results.extended)
 
     def __reduce__(self) -> tuple[Callable[[], Runner], tuple[()]]:
