@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,11 +12,11 @@ from typing import Any, ClassVar
 
 from pools import coroutines, native
 from pools.admission import Admission, Ticket, open_all
-from pools.base import Call, Features, Pool, Running, Service, Watch
+from pools.base import Blocking, Call, Features, Pool, Running, Service, Watch
 from pools.crew import Crew
 from pools.errors import Killed, PoolClosed, PoolError
 from pools.loopthread import LoopThread
-from pools.reporting import report
+from pools.reporting import report, stack
 from pools.taskcalls import TaskCall, current_call
 
 __all__ = ["AsyncioPool"]
@@ -219,7 +220,7 @@ class AsyncioPool(Pool):
         return list(self._slots.calls)
 
     def watch(self) -> Watch:
-        breathed = self._breath()
+        breathed = self.breathed()
         now = time.monotonic()
         running = []
         for call in self.calls():
@@ -228,8 +229,13 @@ class AsyncioPool(Pool):
                 running.append(Running(call, now - call.started, task_call.stack(self._thread.thread.ident)))
         return Watch(running, breathed)
 
-    def _breath(self) -> float:
-        """Ask the loop for a sign of life; return for how many seconds the oldest question has been open."""
+    def blocking(self) -> Blocking | None:
+        task = asyncio.current_task(self._loop)
+        call = next((it.call for it in list(self._alive) if it.runs(task)), None)
+        thread = self._thread.thread
+        return Blocking(call, stack(sys._current_frames().get(thread.ident)), thread.native_id)
+
+    def breathed(self) -> float:
         if self._thread.here() or not self._thread.thread.alive:
             return 0.0
         with self._slots.lock:

@@ -18,7 +18,7 @@ from pools.errors import PoolClosed
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Call", "Features", "Pool", "Running", "Service", "Watch"]
+__all__ = ["Blocking", "Call", "Features", "Pool", "Running", "Service", "Watch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,21 @@ class Watch:
 
     running: list[Running]
     breathed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """What keeps a pool from running anything else, at this moment.
+
+    Attributes:
+        call: the one whose code runs; None if that is no call's.
+        stack: where it is, innermost frame last.
+        thread: the native thread that it runs in, as the operating system numbers it.
+    """
+
+    call: Call | None
+    stack: list[str]
+    thread: int
 
 
 class Service(ABC):
@@ -252,6 +267,18 @@ class Pool(ABC):
     @abstractmethod
     def watch(self) -> Watch:
         """What runs now, and when the pool last breathed. May be called from any native thread."""
+
+    def breathed(self) -> float:
+        """For how many seconds the pool has not run its own code, although asked to: 0.0 when all is well.
+
+        It waits a moment for the answer, and is cheap enough to be asked several times a second. May be
+        called from any native thread. A pool whose calls can't keep each other from running always answers.
+        """
+        return 0.0
+
+    def blocking(self) -> Blocking | None:
+        """What runs where the pool's own code should; None where nothing can block. See `breathed`."""
+        return None
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 

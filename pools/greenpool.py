@@ -11,7 +11,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from pools import greenthreads, native
-from pools.base import Call, Running, Service, Watch
+from pools.base import Blocking, Call, Running, Service, Watch
 from pools.errors import Killed, PoolClosed, PoolError
 from pools.greenhub import GreenService, GreenWaiter, Hub, OutsideWaiter, Ping
 from pools.greenthreads import GreenThreads
@@ -36,6 +36,7 @@ class GreenPool(GreenThreads):
         super().__init__(capacity, setup, hub)
         self._ident: Callable[[], int] = native.original("_thread", "get_ident")
         self._home = self._ident()
+        self._thread_id: int = native.original("_thread", "get_native_id")()
         self._unforced = True
         self._ping: Ping | None = None
         self._ping_lock = native.Lock()
@@ -200,7 +201,7 @@ class GreenPool(GreenThreads):
         return list(self._calls)
 
     def watch(self) -> Watch:
-        breathed = self._breath()
+        breathed = self.breathed()
         now = time.monotonic()
         running = []
         for call in list(self._calls):
@@ -210,8 +211,14 @@ class GreenPool(GreenThreads):
                 running.append(Running(call, now - call.started, stack(frame, greenthreads.__file__)))
         return Watch(running, breathed)
 
-    def _breath(self) -> float:
-        """Ask the hub for a sign of life; return for how many seconds the question has been open."""
+    def blocking(self) -> Blocking | None:
+        frame = sys._current_frames().get(self._home)
+        # The one that runs has no frame to be found at its green thread: that is in the native thread.
+        places = [(call, call.place) for call in list(self._calls)]
+        call = next((c for c, place in places if place and not place.dead and place.gr_frame is None), None)
+        return Blocking(call, stack(frame, greenthreads.__file__), self._thread_id)
+
+    def breathed(self) -> float:
         if self._ident() == self._home:
             return 0.0
         with self._ping_lock:

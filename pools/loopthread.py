@@ -41,6 +41,11 @@ class Interruptible(Coroutine[Any, Any, Any]):
         self._task = loop.create_task(self, context=context)
         return self._task
 
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task that it runs in, once it has begun."""
+        return self._task
+
     def interrupt(self, exception: BaseException) -> None:
         """Raise `exception` where it waits, in the loop's thread; what it waits for is cancelled."""
         assert self._task is not None

@@ -43,6 +43,7 @@ def original(module: str, name: str) -> Any:
 # The originals stay what they are whenever the library is patched: looking them up once is enough.
 _allocate_lock = original("_thread", "allocate_lock")
 _start_new_thread = original("_thread", "start_new_thread")
+_get_native_id: Callable[[], int] = original("_thread", "get_native_id")
 get_ident: Callable[[], int] = original("_thread", "get_ident")
 """The identifier of the native thread that calls, also where `threading.get_ident` tells green ones apart."""
 
@@ -200,11 +201,13 @@ class NativeThread:
     Attributes:
         name: for people.
         ident: its native identifier, as in `sys._current_frames`; 0 until it runs.
+        native_id: as the operating system numbers it; 0 until it runs.
     """
 
     def __init__(self, fn: Callable[[], object], name: str) -> None:
         self.name = name
         self.ident = 0
+        self.native_id = 0
         self._fn = fn
         self._ended = Signal()
         _start_new_thread(self._run, ())
@@ -221,6 +224,7 @@ class NativeThread:
     def _run(self) -> None:
         try:
             self.ident = get_ident()
+            self.native_id = _get_native_id()
             _living[self.ident] = self
             self._fn()
         finally:

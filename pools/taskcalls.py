@@ -155,6 +155,16 @@ class TaskCall(Greenlet):
 
     # ── for `watch` ──────────────────────────────────────────────────────────────────────────────────────
 
+    def runs(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether it is what the loop runs now.
+
+        Parameters:
+            task: the one that the loop is in.
+        """
+        if self._driver is None:  # it has not waited yet, and runs in no task
+            return self.gr_frame is None and not self.dead
+        return task is not None and self._driver.task is task
+
     def stack(self, ident: int) -> list[str]:
         """Describe where the call is, innermost frame last.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
 import pools.conformance.chores as chores
 from pools import native
-from pools.base import Pool, Watch
+from pools.base import Blocking, Pool, Watch
 from pools.conformance.workbench import Reports, Workbench, refuses, until, void
 from pools.errors import Killed
 
@@ -100,6 +101,30 @@ class AroundTheCalls(Workbench):
             assert any("_block_the_hub" in line for line in blocked)
             assert _watch_from_outside(pool).breathed < 5
 
+    def test_what_blocks_a_pool_is_told_with_its_stack(self, tmp_path: Path) -> None:
+        with self.make(self.room(3)) as pool:
+            if pool.blocking() is None:
+                assert pool.breathed() < 5
+                return
+            fns = [_block_the_pool]
+            if pool.features.patches is None:  # there coroutines run on the pool's own loop
+                fns.append(pool.bind(_block_as_coroutine))
+            for fn in fns:
+                pool.spawn(chores.hold, str(tmp_path / "gate"))
+                seen: list[tuple[float, Blocking | None]] = []
+                observer = native.start(functools.partial(_observe_block, pool, seen), "observer")
+                call = pool.spawn(fn, observer)
+                assert until(pool, lambda call=call: call.finished)  # type: ignore[misc]
+                assert seen, "the pool always answered"
+                for seconds, blocking in seen:
+                    assert seconds > 0.3
+                    assert blocking is not None
+                    assert blocking.call is call
+                    assert any(" in _block_" in line for line in blocking.stack)
+                    assert blocking.thread
+                assert pool.breathed() < 5
+            (tmp_path / "gate").touch()
+
     # ── coroutine functions ──────────────────────────────────────────────────────────────────────────────
 
     def test_bind_leaves_plain_functions_callable(self) -> None:
@@ -148,6 +173,21 @@ def _watch_from_outside(pool: Pool) -> Watch:
     outside = native.start(lambda: watches.append(pool.watch()), "outside")
     assert until(pool, lambda: not outside.alive)
     return watches[0]
+
+
+def _observe_block(pool: Pool, seen: list[tuple[float, Blocking | None]]) -> None:
+    for _ in range(6):
+        seconds = pool.breathed()
+        if seconds > 0.3:
+            seen.append((seconds, pool.blocking()))
+
+
+def _block_the_pool(observer: native.NativeThread) -> None:
+    _block_the_hub(observer)
+
+
+async def _block_as_coroutine(observer: native.NativeThread) -> None:
+    _block_the_hub(observer)
 
 
 def _block_the_hub(observer: native.NativeThread) -> None:
