@@ -80,8 +80,9 @@ class Delivery:
         message: None if the broker could not make one of what it found; `problem` then says why.
         queue: where it was fetched from; it goes back, or to the dead letters of, this queue.
         token: the broker's own: names the message and fences its lease.
-        attempts: how often a process died, or lost its lease, while it held the message; putting it back
-            (requeue, retry-at, a process's own release) does not count.
+        attempts: how many deaths of processes are counted against it; more than 0 makes it suspect. What
+            a process held when it died has 1 from then on; each further one must be charged to it
+            (`Broker.charge`). Putting it back (requeue, retry-at, a process's own release) does not count.
         problem: why the envelope cannot be read; such a delivery is dead-lettered, never run.
         raw: what was found, if `problem` is set.
     """

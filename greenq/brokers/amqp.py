@@ -156,7 +156,7 @@ class AmqpBroker(Broker):
         self._open()
         return 0
 
-    def release(self, process: str) -> int:
+    def release(self, process: str, charge: bool = True) -> int:
         """Give back what this process holds; of others the server knows itself that they are dead."""
         self._open()
         if process != self._process:

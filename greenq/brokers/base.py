@@ -35,8 +35,8 @@ class Guarantees:
             was told of by `expect`.
         longest_hold: seconds after which the server takes a delivery back that has no end yet; None never.
         ordered: messages of one queue and priority come in the order in which they were sent.
-        leases: what a process held returns to the front of its queue when its lease runs out, attempts
-            counted. False: the limits say what becomes of it, and what a living process gives back goes where
+        leases: what a process held returns to the front of its queue when its lease runs out, and is
+            suspect. False: the limits say what becomes of it, and what a living process gives back goes where
             the broker puts it.
     """
 
@@ -122,8 +122,38 @@ class Broker(ABC):
         """Return the deliveries of every process whose lease ran out to their queues; how many they were."""
 
     @abstractmethod
-    def release(self, process: str) -> int:
-        """Return the deliveries of a process that is known to be dead, or its own at its end."""
+    def release(self, process: str, charge: bool = True) -> int:
+        """Return the deliveries of a process that is known to be dead, or its own at its end.
+
+        Parameters:
+            charge: what comes back is suspect (see `Delivery.attempts`). False where the process was ended
+                on purpose, for its own sake or for one known task's; its own are never suspect.
+        """
+
+    # ── suspects ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def charge(self, deliveries: Sequence[Delivery], timeout: float, withdraw: bool = False) -> list[bool]:
+        """Count the next death of this process against these deliveries, before they are run.
+
+        A broker that has no leases (`Guarantees.leases`) has no suspects and nothing to do here.
+
+        Called again it counts no second time. What is requeued or put off meanwhile is not charged.
+
+        Parameters:
+            withdraw: count it against them no longer; `Delivery.attempts` is what it was.
+
+        Returns:
+            For each True, or False if its lease had been lost; then nothing was changed.
+        """
+        return [True] * len(deliveries)
+
+    def take_over(self, process: str, id: str) -> list[Delivery]:
+        """Lease what `process` holds of the task `id` to this process instead; its own leases of it are lost.
+
+        Returns:
+            The deliveries, with new tokens; none where only the server can take a lease away.
+        """
+        return []
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 

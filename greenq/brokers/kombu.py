@@ -305,7 +305,7 @@ class KombuBroker(Broker):
         self._open()
         return 0
 
-    def release(self, process: str) -> int:
+    def release(self, process: str, charge: bool = True) -> int:
         self._open()
         if process != self._process:
             return 0

@@ -119,8 +119,18 @@ class MemoryBroker(Broker):
     def reap(self) -> int:
         return self._open().reap(self._process)
 
-    def release(self, process: str) -> int:
-        return self._open().leave(process, charge=process != self._process)
+    def release(self, process: str, charge: bool = True) -> int:
+        return self._open().leave(process, charge and process != self._process)
+
+    # ── suspects ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def charge(self, deliveries: Sequence[Delivery], timeout: float, withdraw: bool = False) -> list[bool]:
+        return self._open().charge(deliveries, 0 if withdraw else 1)
+
+    def take_over(self, process: str, id: str) -> list[Delivery]:
+        own = self._leased()
+        self.space.enter(own, self._seconds)
+        return [place.delivery(own, fence) for place, fence in self.space.take_over(process, id, own)]
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
-from greenq.redis import settling, unacked
+from greenq.redis import settling, taking_over, unacked
 from greenq.redis.address import Address, parse
 from greenq.redis.client import Client
 from greenq.redis.envelope import due_of
@@ -151,11 +151,25 @@ class RedisBroker(Broker):
             )
             return returned + unacked.restore(self.client, self.keys, self.address, self._timeout)
 
-    def release(self, process: str) -> int:
+    def release(self, process: str, charge: bool = True) -> int:
         self._open()
         own = self._fetcher is not None and self._fetcher.process == process
         with _translated():
-            return self._upkeep.give_back(process, charge=not own, only_dead=False)
+            return self._upkeep.give_back(process, charge=charge and not own, only_dead=False)
+
+    # ── suspects ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def charge(self, deliveries: Sequence[Delivery], timeout: float, withdraw: bool = False) -> list[bool]:
+        self._open()
+        deadline = time.monotonic() + timeout
+        with _translated():
+            return settling.charge(self.client, self.keys, deliveries, 0 if withdraw else 1, deadline)
+
+    def take_over(self, process: str, id: str) -> list[Delivery]:
+        fetcher = self._leased()
+        deadline = time.monotonic() + self._timeout
+        with _translated():
+            return taking_over.take_over(self.client, self.keys, fetcher, process, id, deadline)
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 

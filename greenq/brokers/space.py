@@ -48,6 +48,13 @@ class Place:
         """
         return unpack(self.queue, self.rank, self.envelope, self.body)
 
+    def is_of(self, id: str) -> bool:
+        """Whether it belongs to the task of that id."""
+        try:
+            return self.message().headers.get("id") == id
+        except Unreadable:
+            return False
+
     def delivery(self, process: str, fence: int) -> Delivery:
         """Make a delivery of it, or one with a problem if it cannot be read."""
         token = (process, self.id, fence)
@@ -144,6 +151,8 @@ class Space:
         if not self.holds(token):
             return False
         _, place = self._leased[token[0]].pop(token[1])
+        # As it was fetched: what a charge added meanwhile is forgotten.
+        place.attempts = settlement.delivery.attempts or place.attempts
         if settlement.verdict is Verdict.RETRY_AT:
             assert settlement.due is not None
             self._delay(place, settlement.due)
@@ -189,9 +198,31 @@ class Space:
         self._until.pop(process, None)
         held = self._leased.pop(process, {})
         for _, place in held.values():
-            place.attempts += charge
+            place.attempts = max(place.attempts, int(charge))
             self._make_ready(place, 0)
         return len(held)
+
+    def charge(self, deliveries: Sequence[Delivery], more: int) -> list[bool]:
+        """Let a death be counted against deliveries, `more` beyond those that they had."""
+        with self.lock:
+            held = [self.holds(one.token) for one in deliveries]
+            for one, ours in zip(deliveries, held, strict=True):
+                if ours:
+                    self._leased[one.token[0]][one.token[1]][1].attempts = one.attempts + more
+            return held
+
+    def take_over(self, process: str, id: str, own: str) -> list[tuple[Place, int]]:
+        """Lease what one process holds of a task to another; the messages with their fences."""
+        with self.lock:
+            held = self._leased.get(process, {})
+            if process == own:
+                return []
+            places = [place for _, place in held.values() if place.is_of(id)]
+            taken = [(place, next(self._fences)) for place in places]
+            for place, fence in taken:
+                del held[place.id]
+                self._leased.setdefault(own, {})[place.id] = fence, place
+            return taken
 
     # ── upkeep ───────────────────────────────────────────────────────────────────────────────────────────
 

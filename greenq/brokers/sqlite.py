@@ -13,14 +13,14 @@ from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
 from greenq.sqlite import leases, upkeep
-from greenq.sqlite.claims import Batch, claim, deliveries
+from greenq.sqlite.claims import Batch, claim, deliveries, take_over
 from greenq.sqlite.database import Database, share
 from greenq.sqlite.envelope import Unreadable, unpack
 from greenq.sqlite.failures import Failure, Late, Unreachable
 from greenq.sqlite.job import AGAIN, Job
 from greenq.sqlite.messages import Sending, promote, sending, store, waits
 from greenq.sqlite.session import Session
-from greenq.sqlite.settling import check, give_back, settle
+from greenq.sqlite.settling import charge, check, give_back, settle
 from pools import native
 
 __all__ = ["SqliteBroker"]
@@ -188,13 +188,37 @@ class SqliteBroker(Broker):
                 )
             )
 
-    def release(self, process: str) -> int:
+    def release(self, process: str, charge: bool = True) -> int:
         own = self._process is not None and self._process.name == process
         with _translated():
             given_back = self._open().write(
-                lambda session: leases.leave(session, process, charge=not own), self._timeout
+                lambda session: leases.leave(session, process, charge and not own), self._timeout
             )
         return int(given_back)
+
+    # ── suspects ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def charge(self, deliveries: Sequence[Delivery], timeout: float, withdraw: bool = False) -> list[bool]:
+        self._open()
+        if not deliveries:
+            return []
+        with _translated():
+            charged: list[bool] = self._open().write(
+                lambda session: charge(session, deliveries, 0 if withdraw else 1), timeout
+            )
+        return charged
+
+    def take_over(self, process: str, id: str) -> list[Delivery]:
+        own = self._leased()
+        fence = secrets.randbits(62)
+
+        def take(session: Session) -> object:
+            own.owner = leases.renew(session, own.name, own.owner, own.seconds)
+            return take_over(session, process, id, own.owner, fence)
+
+        with _translated():
+            taken: list[Delivery] = self._open().write(take, self._timeout)
+        return taken
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 

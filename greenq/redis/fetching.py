@@ -225,6 +225,13 @@ class Fetcher:
             )  # fmt: skip
             self._doubtful.pop(0)
 
+    def fields(self, lists: Sequence[str]) -> list[str]:
+        """Names of new leases on messages that came from these lists."""
+        with self._lock:
+            first = self._number
+            self._number += len(lists)
+        return [f"{self._nonce}{first + i:010d}:{name}" for i, name in enumerate(lists)]
+
     # ── several queues ───────────────────────────────────────────────────────────────────────────────────
 
     def _make_plan(self, queues: tuple[str, ...]) -> Plan:

@@ -42,6 +42,12 @@ class Keys:
         """The lists of a queue, the most urgent first."""
         return tuple(self._list_of(queue, step) for step in self.steps)
 
+    def queue_of(self, name: str) -> str:
+        """The queue that a list belongs to."""
+        queue, sep, step = name.rpartition(self.sep)
+        known = sep and step.isdecimal() and int(step) in self.steps
+        return (queue if known else name).removeprefix(self.prefix)
+
     def leased(self, process: str) -> str:
         """The hash of what a process holds."""
         return f"{self.prefix}greenq.leased:{process}"

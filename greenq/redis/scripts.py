@@ -11,7 +11,8 @@ from __future__ import annotations
 from hashlib import sha1
 
 __all__ = [
-    "ACKNOWLEDGE", "COMMIT", "FETCH", "GIVE_BACK", "PURGE", "REPLAY", "RESTORE", "SOURCES", "STORE", "Script",
+    "ACKNOWLEDGE", "CHARGE", "COMMIT", "FETCH", "GIVE_BACK", "PURGE", "REPLAY", "RESTORE", "SOURCES", "STORE",
+    "TAKE_OVER", "Script",
 ]  # fmt: skip
 
 ATTEMPTS_KEPT = 7 * 86400
@@ -235,6 +236,11 @@ while at <= #ARGV do
       redis.call('HSET', extra[5], extra[3], raw)
     end
     if code == 'a' or code == 'D' then redis.call('HDEL', attempts, identity(raw)) end
+    local fetched = state == 1 and (code == 'Q' and extra[1] or code == 'T' and extra[3])
+    if fetched and fetched ~= '0' then
+      redis.call('HSET', attempts, identity(raw), fetched)
+      redis.call('EXPIRE', attempts, {ATTEMPTS_KEPT})
+    end
   end
   reply[#reply + 1] = state
 end
@@ -245,8 +251,9 @@ return reply
 
 Arguments: the lease hash and the hash of deaths; then for each outcome a code (N nothing to settle, A
 acknowledge, a the same with deaths to forget, Q requeue, T put off, D dead-letter), the field, how many
-extras, the extras; how many children, list and message of each; 0, or 1 with the result's key, value,
-milliseconds and what the caller has seen there.
+extras, the extras (of Q and T the last is the count of deaths that it was fetched with); how many children,
+list and message of each; 0, or 1 with the result's key, value, milliseconds and what the caller has seen
+there.
 Returns for each: 1 done, 0 lease lost, 2 another result stands there, 3 a list is something else.
 """
 
@@ -269,7 +276,7 @@ for _, field in ipairs(fields) do
     redis.call('HDEL', leased, field)
     count = count + 1
     if charge == '1' then
-      redis.call('HINCRBY', attempts, identity(raw), 1)
+      redis.call('HSETNX', attempts, identity(raw), 1)
       redis.call('EXPIRE', attempts, {ATTEMPTS_KEPT})
     end
   else
@@ -285,8 +292,50 @@ return count
 )
 """Return what a process holds to the front of the lists where it came from; how many they were.
 
-Arguments: the process's keys and name, whether to count it as a death, whether only if its lease ran out,
+Arguments: the process's keys and name, whether they are suspect now, whether only if its lease ran out,
 and the first head and the one after the last; empty for all.
+"""
+
+CHARGE = Script(
+    _IDENTITY
+    + f"""
+local reply = {{}}
+for i = 3, #ARGV, 2 do
+  local raw = redis.call('HGET', ARGV[1], ARGV[i])
+  if raw then redis.call('HSET', ARGV[2], identity(raw), ARGV[i + 1]) end
+  reply[#reply + 1] = raw and 1 or 0
+end
+redis.call('EXPIRE', ARGV[2], {ATTEMPTS_KEPT})
+return reply
+"""
+)
+"""Set the count of deaths of leased messages: the lease hash, the hash of deaths; then fields and counts.
+
+Returns for each whether it is still leased.
+"""
+
+TAKE_OVER = Script(
+    _IDENTITY
+    + """
+local held, leased, lease, processes, attempts, process, milliseconds = unpack(ARGV, 1, 7)
+if redis.call('EXISTS', lease) == 0 then
+  redis.call('SET', lease, '', 'PX', milliseconds)
+  redis.call('HSET', processes, process, milliseconds)
+end
+local reply = {}
+for i = 8, #ARGV, 2 do
+  local raw = redis.call('HGET', held, ARGV[i])
+  if raw then
+    redis.call('HDEL', held, ARGV[i])
+    redis.call('HSET', leased, ARGV[i + 1], raw)
+  end
+  reply[#reply + 1] = raw and tonumber(redis.call('HGET', attempts, identity(raw)) or 0) or -1
+end
+return reply
+"""
+)
+"""Lease what another process holds: its lease hash, this process's keys and name, its lease in milliseconds;
+then the fields there and here. Returns for each its count of deaths, or -1 if it was not held any more.
 """
 
 RESTORE = Script("""
@@ -327,6 +376,5 @@ return 1
 )
 """Send a dead letter to its list: the hashes of letters and of raw messages, the set, key, list, deaths."""
 
-SOURCES = tuple(
-    script.source for script in (FETCH, ACKNOWLEDGE, STORE, COMMIT, GIVE_BACK, RESTORE, PURGE, REPLAY)
-)
+_ALL = FETCH, ACKNOWLEDGE, STORE, COMMIT, GIVE_BACK, CHARGE, TAKE_OVER, RESTORE, PURGE, REPLAY
+SOURCES = tuple(script.source for script in _ALL)

@@ -14,9 +14,9 @@ from greenq.message import Delivery, Message, Result, Settlement, Verdict
 from greenq.redis.client import Client
 from greenq.redis.envelope import pack
 from greenq.redis.keys import Keys
-from greenq.redis.scripts import ACKNOWLEDGE, COMMIT
+from greenq.redis.scripts import ACKNOWLEDGE, CHARGE, COMMIT
 
-__all__ = ["BAD_LIST", "DONE", "LOST", "UNDECIDED", "Step", "carry_out", "lasting", "settle"]
+__all__ = ["BAD_LIST", "DONE", "LOST", "UNDECIDED", "Step", "carry_out", "charge", "lasting", "settle"]
 
 CHUNK, CHUNK_BYTES = 1000, 8_000_000
 """Steps of one script, and their bytes: it must not hold the server for long."""
@@ -72,10 +72,10 @@ class Step:
                 raise BrokerError("a message that is put off needs a time: give the settlement a due")
             # The time left, not the time of day: worker and server may not agree about that.
             left = max(0.0, settlement.due - time.time()) * 1000
-            return "T", [keys.delayed(delivery.queue), f"{left:.3f}"]
+            return "T", [keys.delayed(delivery.queue), f"{left:.3f}", delivery.attempts]
         if verdict is Verdict.DEAD:
             return "D", self._letter(keys, settlement)
-        return "Q", []
+        return "Q", [delivery.attempts]
 
     def _letter(self, keys: Keys, settlement: Settlement) -> list[Any]:
         queue, died = settlement.delivery.queue, time.time()
@@ -115,6 +115,25 @@ def _acknowledge(client: Client, leased: str, fields: Sequence[str], deadline: f
         some = fields[at : at + CHUNK]
         for i in client.script(ACKNOWLEDGE, (leased, *some), deadline, again=True):
             done[at + i] = False
+    return done
+
+
+def charge(
+    client: Client, keys: Keys, deliveries: Sequence[Delivery], more: int, deadline: float
+) -> list[bool]:
+    """Let a death be counted against deliveries, `more` beyond those they had; False for what is lost."""
+    done = [False] * len(deliveries)
+    by_process: dict[str, list[int]] = {}
+    for i, one in enumerate(deliveries):
+        by_process.setdefault(_token(one)[0], []).append(i)
+    for process, places in by_process.items():
+        for at in range(0, len(places), CHUNK):
+            some = places[at : at + CHUNK]
+            arguments: list[Any] = [keys.leased(process), keys.attempts]
+            for i in some:
+                arguments += [_token(deliveries[i])[1], deliveries[i].attempts + more]
+            for i, ours in zip(some, client.script(CHARGE, arguments, deadline, again=True), strict=True):
+                done[i] = bool(ours)
     return done
 
 

@@ -141,7 +141,7 @@ class Upkeep:
         """Return what a process holds to its queues, and forget the process.
 
         Parameters:
-            charge: count it as a death.
+            charge: what it holds is suspect from now on.
             only_dead: do nothing if the process has renewed its lease meanwhile.
         """
         keys = self._keys

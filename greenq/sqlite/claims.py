@@ -9,7 +9,7 @@ from greenq.message import Delivery
 from greenq.sqlite.envelope import Unreadable, unpack
 from greenq.sqlite.session import Session
 
-__all__ = ["Batch", "claim", "deliveries"]
+__all__ = ["Batch", "claim", "deliveries", "take_over"]
 
 SMALL = 65536
 """Bytes up to which headers and bodies of many messages are read as one."""
@@ -76,6 +76,29 @@ def claim(session: Session, queues: Sequence[str], n: int, owner: int, fence: in
         if left <= 0:
             break
     return batches
+
+
+def take_over(session: Session, process: str, id: str, owner: int, fence: int) -> list[Delivery]:
+    """Lease what another process holds of one task to the process `owner`."""
+    rows = session.rows(
+        "SELECT l.owner, l.id, l.rank, l.attempts, q.name, CAST(m.envelope AS BLOB), CAST(m.body AS BLOB)"
+        " FROM processes AS p JOIN leased AS l ON l.owner = p.id JOIN messages AS m ON m.id = l.id"
+        " JOIN queues AS q ON q.id = l.queue WHERE p.name = ? AND p.id <> ? AND instr(m.envelope, ?)",
+        (process, owner, id.encode("utf-8", "surrogatepass")),
+    )
+    taken: list[Delivery] = []
+    for holder, number, rank, attempts, queue, envelope, body in rows:
+        try:
+            message = unpack(queue, rank, envelope, body)
+        except Unreadable:
+            continue
+        if message.headers.get("id") == id:
+            session.execute(
+                "UPDATE leased SET owner = ?, fence = ? WHERE owner = ? AND id = ?",
+                (owner, fence, holder, number),
+            )
+            taken.append(Delivery(message, queue, (owner, number, fence), attempts))
+    return taken
 
 
 def _large(session: Session, batch: Batch) -> dict[int, tuple[bytes | None, bytes | None]]:

@@ -76,7 +76,7 @@ def reap(session: Session, owners: list[int], charge: bool) -> int:
     """Forget processes; what they held goes to the front of its priority.
 
     Parameters:
-        charge: count the delivery as one more attempt.
+        charge: what they held is suspect from now on.
 
     Returns:
         How many messages it was.
@@ -84,7 +84,7 @@ def reap(session: Session, owners: list[int], charge: bool) -> int:
     given_back = 0
     for owner in owners:
         given_back += session.execute(
-            "INSERT INTO ready SELECT queue, rank, 0, id, attempts + ? FROM leased WHERE owner = ?",
+            "INSERT INTO ready SELECT queue, rank, 0, id, max(attempts, ?) FROM leased WHERE owner = ?",
             (int(charge), owner),
         )
         session.execute("DELETE FROM leased WHERE owner = ?", (owner,))

@@ -12,7 +12,7 @@ from greenq.message import Delivery, Settlement, Verdict
 from greenq.sqlite.messages import delay
 from greenq.sqlite.session import Session, numbers
 
-__all__ = ["check", "give_back", "settle"]
+__all__ = ["charge", "check", "give_back", "settle"]
 
 Token = tuple[int, int, int]
 """Owner, message and fence: names one delivery."""
@@ -88,8 +88,10 @@ def _finish(session: Session, ended: Iterable[tuple[Settlement, Lease]]) -> None
     delayed: list[tuple[Any, ...]] = []
     dead: list[tuple[Any, ...]] = []
     ids: dict[int, list[int]] = {}
-    for settlement, (queue, rank, attempts) in ended:
+    for settlement, (queue, rank, charged) in ended:
         owner, id, _ = settlement.delivery.token
+        # As it was fetched: what a charge added meanwhile is forgotten.
+        attempts = settlement.delivery.attempts or charged
         verdict = settlement.verdict
         ids.setdefault(owner, []).append(id)
         if verdict is Verdict.ACK:
@@ -115,6 +117,22 @@ def _finish(session: Session, ended: Iterable[tuple[Settlement, Lease]]) -> None
     if dead:
         session.insert("dead", ("message", "queue", "rank", "died", "reason", "trace"), dead)
     session.announce = session.announce or bool(ready or delayed)
+
+
+def charge(session: Session, deliveries: Sequence[Delivery], more: int) -> list[bool]:
+    """Let a death be counted against deliveries, `more` beyond those they had; False for what is lost."""
+    leases = _held(session, [one.token for one in deliveries if _is_token(one.token)])
+    held = [_is_token(one.token) and one.token in leases for one in deliveries]
+    by_count: dict[tuple[int, int], list[int]] = {}
+    for one, ours in zip(deliveries, held, strict=True):
+        if ours:
+            by_count.setdefault((one.token[0], one.attempts + more), []).append(one.token[1])
+    for (owner, attempts), ids in by_count.items():
+        session.execute(
+            "UPDATE leased SET attempts = ? WHERE owner = ? AND id IN (SELECT value FROM json_each(?))",
+            (attempts, owner, numbers(ids)),
+        )
+    return held
 
 
 def give_back(session: Session, tokens: Sequence[Token]) -> None:

@@ -16,12 +16,13 @@ from __future__ import annotations
 from greenq.testing.brokers.leasing import Leasing
 from greenq.testing.brokers.processes import Hubs, Processes
 from greenq.testing.brokers.sending import Sending
+from greenq.testing.brokers.suspecting import Suspecting
 from greenq.testing.brokers.upkeep import Upkeep
 
 __all__ = ["BrokerConformance", "SharedBrokerConformance"]
 
 
-class BrokerConformance(Sending, Leasing, Upkeep, Hubs):
+class BrokerConformance(Sending, Leasing, Suspecting, Upkeep, Hubs):
     """What every broker must do."""
 
 
