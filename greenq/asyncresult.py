@@ -143,7 +143,15 @@ class AsyncResult(Generic[T]):
     def date_done(self) -> datetime | None:
         """When it ended, in UTC."""
         record = self._record()
-        return datetime.fromisoformat(record.date_done) if record is not None and record.date_done else None
+        if record is None or not record.date_done:
+            return None
+        try:
+            return datetime.fromisoformat(record.date_done)
+        except (TypeError, ValueError):
+            raise ResultStoreError(
+                f"the stored result of task {self.id} has the date_done {record.date_done!r:.80}, "
+                "which is no time in ISO 8601"
+            ) from None
 
     @property
     def name(self) -> str | None:
@@ -179,7 +187,13 @@ class AsyncResult(Generic[T]):
     def children(self) -> list[AsyncResult[Any]]:
         """The results of the tasks that it sent; known when it has ended."""
         record = self._record()
-        return [] if record is None else [_from_tuple(child, self._source) for child in record.children]
+        if record is None:
+            return []
+        if not isinstance(record.children, list | tuple):
+            raise ResultStoreError(
+                f"the stored result of task {self.id} has the children {record.children!r:.80}: no list"
+            )
+        return [_from_tuple(child, self._source) for child in record.children]
 
     def ready(self) -> bool:
         """True if the task has ended."""
@@ -261,7 +275,7 @@ def _from_tuple(entry: Any, source: Source | None) -> AsyncResult[Any]:
     try:
         (id, parent), _ = entry
         return AsyncResult(id, source, None if parent is None else _from_tuple(parent, source))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise ResultStoreError(
             f"the stored result lists the child {entry!r:.80}, which is not [[id, parent], children]"
         ) from None

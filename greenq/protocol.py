@@ -182,6 +182,9 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
         value = headers.get(key)
         if type(value) is not str or not value:
             raise MessageError(f"the header {key!r} is {_kind(value)}; it must be a string that is not empty")
+        if not value.isascii() and not _is_unicode(value):
+            # No result could be stored under it, and no store would ever take the attempt.
+            raise MessageError(f"the header {key!r} is {value!a:.80}; it must be valid Unicode")
     for key in _COUNTS:
         value = headers.get(key)
         if value is not None and (type(value) is not int or value < 0):
@@ -221,6 +224,14 @@ def _check_stamps(headers: Mapping[str, Any]) -> None:
     names = headers.get("stamped_headers") or []
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise MessageError(f"the header 'stamped_headers' is {_kind(names)}; it must be a list of strings")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _limit(value: Any) -> float | None:

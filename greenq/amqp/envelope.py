@@ -85,11 +85,11 @@ def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         Unreadable: it is malformed.
     """
-    (flags,) = unpack_from(">H", data, 12)
     at = 14
     properties: dict[str, Any] = {}
     headers: dict[str, Any] = {}
     try:
+        (flags,) = unpack_from(">H", data, 12)
         if flags & CONTENT_TYPE:
             properties["content_type"], at = _read_text(data, at)
         if flags & CONTENT_ENCODING:

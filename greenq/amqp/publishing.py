@@ -22,6 +22,8 @@ __all__ = ["Parcel", "Publisher"]
 
 CHUNK, CHUNK_BYTES = 500, 1_000_000
 """Messages, and their bytes, that go to the socket at once."""
+FRAME = 20
+"""Bytes of a content header's frame beside properties and headers."""
 
 
 PAUSES = (0.05, 0.2, 0.8)
@@ -131,6 +133,11 @@ class Publisher:
         count = 0 if message.due is None else ticks(message.due)
         # Where it waits, Celery's property of that name would let it go on before its time.
         header = pack_header(message, extra, expiring=not count)
+        if len(header) > session.connection.frame_size - FRAME:
+            raise PublishError(
+                f"the message has {len(header)} bytes of headers, and RabbitMQ takes "
+                f"{session.connection.frame_size - FRAME} (its frame_max): pass large data as arguments"
+            )
         if not count:
             return Parcel(queue, "", queue, header, message.body)
         if count >= 1 << LEVELS:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greenq.amqp import methods
-from greenq.amqp.envelope import ATTEMPTS, DEAD
+from greenq.amqp.envelope import ATTEMPTS
 from greenq.amqp.failures import Failure, Late
 from greenq.amqp.held import Held, Ledger
 from greenq.amqp.line import Line
 from greenq.amqp.publishing import Publisher
-from greenq.amqp.topology import Topology, dead_name
+from greenq.amqp.resending import again, dead_letter, later
+from greenq.amqp.topology import Topology
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Message, Settlement, Verdict
 
@@ -90,7 +89,7 @@ class Settler:
         messages, extras = [], []
         for delivery, attempts in charged:
             assert delivery.message is not None
-            messages.append(delivery.message)
+            messages.append(again(delivery.message, delivery.queue))
             extras.append({ATTEMPTS: attempts})
         errors = self._publisher.publish(messages, deadline, extras)
         done = [d for (d, _), error in zip(charged, errors, strict=True) if error is None]
@@ -141,44 +140,3 @@ class Settler:
             return
         frames = [methods.nack(1, tag) for tag in tags]
         session.call(b"".join(frames) + methods.qos(1, 1), 1, deadline)
-
-
-def later(settlement: Settlement) -> tuple[Message, Mapping[str, Any]]:
-    """The message that comes again at the settlement's time."""
-    delivery = settlement.delivery
-    message = delivery.message
-    if message is None:
-        raise BrokerError("a message that cannot be read cannot be put back for later: dead-letter it")
-    again = Message(
-        delivery.queue, message.headers, message.body, message.content_type, message.content_encoding,
-        message.properties, message.priority, settlement.due,
-    )  # fmt: skip
-    return again, {ATTEMPTS: delivery.attempts} if delivery.attempts else {}
-
-
-def dead_letter(settlement: Settlement) -> tuple[Message, Mapping[str, Any]]:
-    """The message as it is kept in the queue of dead letters."""
-    delivery = settlement.delivery
-    about: dict[str, Any] = {
-        "key": f"{uuid.uuid4()}",
-        "queue": delivery.queue,
-        "reason": _plain(settlement.reason or ""),
-        "died": time.time(),
-        "trace": None if settlement.trace is None else _plain(settlement.trace),
-    }
-    message = delivery.message
-    name = dead_name(delivery.queue)
-    if message is None:
-        about["problem"] = True
-        kept = Message(name, {}, delivery.raw, "application/octet-stream", "binary")
-    else:
-        properties = {key: value for key, value in message.properties.items() if key != "expiration"}
-        kept = Message(
-            name, message.headers, message.body, message.content_type, message.content_encoding,
-            properties, message.priority,
-        )  # fmt: skip
-    return kept, {DEAD: about}
-
-
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -143,7 +143,8 @@ def read_table(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     """
     try:
         return _read_table(data, at, 0)
-    except (struct_error, IndexError, UnicodeDecodeError, OverflowError, ValueError) as error:
+    except (struct_error, IndexError, UnicodeDecodeError, OverflowError, ValueError, OSError) as error:
+        # OSError is what a time beyond the year 2^31 makes of the C library's calendar.
         raise Malformed(f"the headers cannot be read: {error}") from error
 
 

@@ -12,12 +12,16 @@ from greenq.amqp.address import Address
 from greenq.amqp.failures import Failure, Refused
 from greenq.amqp.line import Session
 
-__all__ = ["LEVELS", "Topology", "count_of", "dead_name", "delay_name", "delay_route", "ticks"]
+__all__ = [
+    "LEVELS", "LONGEST_WAIT", "Topology", "count_of", "dead_name", "delay_name", "delay_route", "ticks",
+]  # fmt: skip
 
 TICK = 0.25
 """Seconds of the shortest delay queue; each further one waits twice as long."""
 LEVELS = 30
 """Delay queues of one queue at most: together eight years."""
+LONGEST_WAIT = TICK * ((1 << LEVELS) - 8)
+"""Seconds that a message can wait in one go."""
 MISSING = 404
 DIFFERENT = 406
 FORBIDDEN = 403

@@ -355,5 +355,7 @@ def revived(headers: Any) -> dict[str, Any]:
         return headers
     from kombu.utils.json import object_hook
 
-    copied: dict[str, Any] = json.loads(json.dumps(headers), object_hook=object_hook)
+    copied = json.loads(json.dumps(headers), object_hook=object_hook)
+    if not isinstance(copied, dict):
+        raise TypeError("its headers are no mapping")
     return copied

@@ -149,7 +149,10 @@ def unpack(queue: str, raw: bytes) -> Message:
         else:
             raise Unreadable(f"its body has the unknown encoding {encoding!r:.80}")
         content_type, content_encoding = found["content-type"], found["content-encoding"]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Base64Error) as error:
+    except (Unreadable, MemoryError):
+        raise
+    except Exception as error:
+        # What revives kombu's extended types raises almost anything: a Decimal of no number, for one.
         raise Unreadable(_why(raw, error)) from error
     if type(headers) is not dict or type(content_type) is not str or type(content_encoding) is not str:
         raise Unreadable("its headers, content-type or content-encoding have the wrong type")

@@ -181,7 +181,8 @@ class Link:
     def _next(self) -> Any:
         try:
             return self._reader.gets()
-        except ProtocolError as error:
+        except (ProtocolError, TypeError) as error:
+            # TypeError is what hiredis makes of a map with a list as key.
             raise Failure(f"what answers at {self._where} is no Redis server ({error})", True) from error
 
     def _receive(self, deadline: float) -> None:

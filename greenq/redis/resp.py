@@ -130,7 +130,10 @@ def _collected(kind: bytes, items: list[Any]) -> Any:
     if kind == b">":
         return Push(items)
     if kind in (b"%", b"|"):
-        return dict(zip(items[::2], items[1::2], strict=True))
+        try:
+            return dict(zip(items[::2], items[1::2], strict=True))
+        except TypeError:
+            raise ProtocolError("a map has a collection as key") from None
     return items
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from greenq.amqp.envelope import Unreadable, pack_header, read_header
 from greenq.amqp.failures import Failure
 from greenq.amqp.line import Session
 from greenq.amqp.publishing import Parcel, Publisher
+from greenq.amqp.tables import Unfit, short
 from greenq.amqp.topology import Topology
 from greenq.errors import MessageError, PublishError, ResultStoreError
 from greenq.message import READY_STATES, Message, Result
@@ -24,6 +26,8 @@ from greenq.results.waiting import Waiters
 from pools import native
 
 __all__ = ["RpcStore"]
+
+log = logging.getLogger("greenq.results")
 
 KEPT = 100_000
 """Replies that are kept until somebody asks for them; then the oldest go."""
@@ -89,7 +93,7 @@ class RpcStore(ResultStore):
         """Send the results whose calls want a reply; a queue that is gone wants none any more."""
         self._open()
         deadline = time.monotonic() + timeout
-        parcels = [self._parcel(result) for result in results if result.reply_to]
+        parcels = [parcel for result in results if result.reply_to and (parcel := self._parcel(result))]
         if not parcels:
             return
         with _translated():
@@ -98,7 +102,7 @@ class RpcStore(ResultStore):
                 if error is not None:
                     raise ResultStoreError(f"a reply was not taken: {error}") from error
 
-    def _parcel(self, result: Result) -> Parcel:
+    def _parcel(self, result: Result) -> Parcel | None:
         queue = result.reply_to or ""
         content_type, content_encoding = _type_of(result.payload)
         properties = {"correlation_id": result.id}
@@ -106,11 +110,14 @@ class RpcStore(ResultStore):
             properties["expiration"] = str(max(0, int(result.expires * 1000)))
         message = Message(queue, {}, result.payload, content_type, content_encoding, properties)
         try:
+            short(queue, "the queue")
             header = pack_header(message)
             # Nobody waits at a queue that is gone: that is no error.
             return Parcel(queue, "", queue, header, result.payload, mandatory=False)
-        except PublishError as error:
-            raise ResultStoreError(f"the reply to task {result.id!a:.80} cannot be sent: {error}") from error
+        except (PublishError, Unfit) as error:
+            # No attempt ever will, and whoever asked for it cannot be waiting at such a place.
+            log.error("the reply to task %.80a cannot be sent, it is dropped: %s", result.id, error)
+            return None
 
     # ── receiving replies ────────────────────────────────────────────────────────────────────────────────
 

@@ -208,7 +208,7 @@ class Endings:
             plain(str(id)) if id else "without id", delivery.queue, plain(reason),
         )  # fmt: skip
         result = None
-        if isinstance(id, str) and id and self._store() is not None:
+        if isinstance(id, str) and id and plain(id) == id and self._store() is not None:
             # Whoever waits for it must not wait for ever; a replay forgets this record first.
             failure = Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
             failure.reply_to = _reply_to(delivery.message)
