@@ -95,6 +95,11 @@ def find(name: str) -> None:
 def _spec(name: str, places: list[str] | None) -> ModuleSpec | None:
     try:
         return PathFinder.find_spec(name, places)
+    except KeyError:  # a directory without __init__.py: its place asks for its parent, which is not imported
+        spec = ModuleSpec(name, None, is_package=True)
+        part = name.rpartition(".")[2]
+        spec.submodule_search_locations = [os.path.join(place, part) for place in places or ()]
+        return spec
     except (ImportError, ValueError):
         return None
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from greenq.errors import AppError, ConfigError
-from greenq.loading import load_app
+from greenq.loading import find, load_app
 
 APP = "from greenq import GreenQ\n{name} = GreenQ('{main}', broker='memory://a')\n"
 
 FILES = {
     "shop_one/__init__.py": "",
     "shop_one/tasks.py": APP.format(name="app", main="tasks"),
+    "shop_one/plain/tasks.py": APP.format(name="app", main="plain"),
     "shop_celery/__init__.py": "",
     "shop_celery/celery.py": APP.format(name="anything", main="celery"),
     "shop_many.py": APP.format(name="one", main="one") + APP.format(name="two", main="two"),
@@ -107,3 +108,10 @@ def test_what_is_wrong_is_one_line(name: str, says: str) -> None:
 def test_a_mistake_in_its_configuration_stays_one() -> None:
     with pytest.raises(ConfigError, match="brokr"):
         load_app("shop_wrong.config")
+
+
+def test_a_directory_without_an_init_file_inside_a_package_is_found() -> None:
+    find("shop_one.plain.tasks:app")
+    with pytest.raises(AppError, match="shop_one.plain.tasks"):
+        find("shop_one.plain.task")
+    assert load_app("shop_one.plain.tasks:app").main == "plain"
