@@ -1,0 +1,67 @@
+"""Run faults against one broker and pool, long or short, and say what became of the tasks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from tests.chaos.checker import Report
+from tests.chaos.commands import CONCURRENCY
+from tests.chaos.kills import Kills, kill_at_random
+from tests.chaos.sites import BROKERS
+
+__all__ = ["main"]
+
+COLUMNS = ("faults", "tasks", "struck", "lost", "failed", "again", "no cause", "refused", "slowest", "took")
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line asks for; 1 if anything went wrong that greenq promises never does."""
+    given = parse(arguments)
+    print(f"{given.broker}, {given.pool}")
+    print("".join(f"{column:>12}" for column in COLUMNS))
+    wrong = 0
+    for name, run in chosen(given):
+        began = time.monotonic()
+        report = run()
+        print(row(name, report, time.monotonic() - began), flush=True)
+        for problem in report.problems:
+            print(f"    {name}: {problem}", flush=True)
+        wrong += bool(report.problems)
+    return int(wrong > 0)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--broker", choices=BROKERS, required=True)
+    parser.add_argument("--pool", choices=list(CONCURRENCY), required=True)
+    parser.add_argument("--kills", type=int, default=0, help="random SIGKILLs")
+    parser.add_argument("--tasks", type=int, default=50_000, help="calls sent while that goes on")
+    parser.add_argument("--slack", type=float, default=0.0, help="seconds by which bounds may be missed")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+def chosen(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Report]]]:
+    """The scenarios that were asked for, by name."""
+    place = (given.broker, given.pool)
+    if given.kills:
+        plan = Kills(*place, given.kills, given.tasks, given.seed, given.slack)
+        yield "kills", lambda: kill_at_random(plan)
+
+
+def row(name: str, report: Report, seconds: float) -> str:
+    """One line of the table."""
+    slowest = max(report.slowest.values(), default=0.0)
+    values = (
+        name, report.confirmed, report.faults, len(report.lost), len(report.failed), len(report.caused),
+        len(report.uncaused), report.refused, f"{slowest:.2f} s", f"{seconds:.0f} s",
+    )  # fmt: skip
+    return "".join(f"{value:>12}" for value in values)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
