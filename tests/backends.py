@@ -92,14 +92,18 @@ def _stop_all() -> None:
 
 
 class Postgres(Server):
-    """A cluster of PostgreSQL."""
+    """A cluster of PostgreSQL.
 
-    def __init__(self) -> None:
+    Parameters:
+        connections: how many it allows at once, three of them to superusers only.
+    """
+
+    def __init__(self, connections: int = 50) -> None:
         [*_, self.programs] = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         super().__init__(
             [
                 f"{self.programs}/postgres", "-D", "{directory}/data", "-p", "{port}", "-k", "{directory}",
-                "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=50",
+                "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"max_connections={connections}",
             ],
             user="postgres",
         )  # fmt: skip

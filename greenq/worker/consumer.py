@@ -41,9 +41,12 @@ class Run:
     Attributes:
         hard, soft: its limits in seconds, or None. `soft` becomes None once it was raised.
         ending: why it is being ended from outside, None while nobody does.
+        ended: when that was first tried at its hard limit, by the pool's clock; not set before.
     """
 
-    __slots__ = ("delivery", "ending", "handler", "hard", "soft")
+    __slots__ = ("delivery", "ended", "ending", "handler", "hard", "soft")
+
+    ended: float
 
     def __init__(self, delivery: Delivery, handler: Handler | None) -> None:
         self.delivery = delivery
@@ -173,10 +176,11 @@ class Consumer:
     def _ended(self, call: Call) -> None:
         """A call has ended, for whatever reason: pass its outcome on. Runs where the pool reports."""
         run: Run = call.tag
-        if call.error is None:
-            self._settler.add(call.value)
-        elif run.ending == LIMIT and run.hard is not None:
+        if run.ending == LIMIT and run.hard is not None:
+            # Whatever it made of that: on some pools it can catch its end, and return as if nothing were.
             self._end(run.delivery, self._runner.over_limit, run.hard)
+        elif call.error is None:
+            self._settler.add(call.value)
         elif run.ending == SHUTDOWN:
             self._end(run.delivery, self._runner.returned)
         elif run.ending != GIVEN_UP:

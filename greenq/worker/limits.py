@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from greenq.errors import ConfigError, SoftTimeLimitExceeded
 from greenq.worker.consumer import LIMIT, Consumer, Run
 from greenq.worker.handlers import Handler
-from pools.base import Features, Pool
+from pools.base import Call, Features, Pool
 
 __all__ = ["Limits", "refuse_impossible_limits", "refuse_limits_beyond", "warn_of_endless"]
 
@@ -17,6 +17,8 @@ log = logging.getLogger("greenq.limits")
 
 LOOK_EVERY = 0.1
 """Seconds between looks while something with a limit runs: how late a limit may be."""
+CLEANUP = 1.0
+"""Seconds that ``finally`` blocks and hooks have after the hard limit, until they are ended too."""
 REST = 1.0
 """Seconds between looks while nothing with a limit runs."""
 
@@ -59,12 +61,19 @@ class Limits:
                 continue
             ran = now - call.started
             if run.hard is not None and ran >= run.hard and self._features.kill:
-                run.ending = run.ending or LIMIT
-                self._pool.kill(call)
+                self._end(call, run, now)
             elif run.soft is not None and ran >= run.soft and self._features.interrupt:
                 soft, run.soft = run.soft, None
                 self._pool.interrupt(call, SoftTimeLimitExceeded(soft))
         return any_limited
+
+    def _end(self, call: Call, run: Run, now: float) -> None:
+        """End what is past its hard limit; once more, again and again, if it makes too much of its end."""
+        if run.ending is None:
+            run.ending, run.ended = LIMIT, now
+        elif run.ending == LIMIT and now < run.ended + CLEANUP:
+            return
+        self._pool.kill(call)
 
     def _warn(self, run: Run) -> None:
         """Say once for each task that its caller asked for what this pool can't do."""
