@@ -8,6 +8,7 @@ from typing import Any
 
 from greenq.task import Task
 from greenq.worker.hooks import NO_HOOKS, Hooks
+from greenq.worker.marks import Marks
 
 __all__ = ["Handler", "handlers_of", "limits_of"]
 
@@ -22,6 +23,7 @@ class Handler:
     Parameters:
         call: the user's function, bound to the task, made plain if it is a coroutine function, with the
             middleware's hooks around it.
+        limited: the same for a call that has a hard limit.
         acks_late: settle after the run; otherwise before it.
         time_limit, soft_time_limit: seconds; None for no limit.
         acks_on_failure, acks_on_timeout: acknowledge also what failed, or ran past its hard limit; otherwise
@@ -32,6 +34,7 @@ class Handler:
 
     task: Task[Any, Any]
     call: Callable[..., Any]
+    limited: Callable[..., Any]
     acks_late: bool
     acks_on_failure: bool
     acks_on_timeout: bool
@@ -48,6 +51,7 @@ def handlers_of(
     bind: Callable[[Callable[..., Any]], Callable[..., Any]],
     stores: bool,
     hooks: Hooks = NO_HOOKS,
+    marks: Marks | None = None,
 ) -> dict[str, Handler]:
     """Resolve every task of an application.
 
@@ -55,13 +59,18 @@ def handlers_of(
         bind: the pool's, which makes coroutine functions plain.
         stores: whether there is a result store at all.
         hooks: what is done around every run.
+        marks: of the process, if it has any, for calls with a hard limit.
     """
     table = {}
     for name, task in tasks.items():
         options = task.options
+        call = limited = hooks.around(task.run, bind)
+        if marks is not None:
+            limited = hooks.around(marks.around(task, options.time_limit), bind)
         table[name] = Handler(
             task=task,
-            call=hooks.around(task.run, bind),
+            call=call if options.time_limit is None else limited,
+            limited=limited,
             acks_late=options.acks_late,
             acks_on_failure=options.acks_on_failure,
             acks_on_timeout=options.acks_on_timeout,

@@ -15,6 +15,8 @@ from greenq.request import Request, current
 from greenq.worker.endings import Endings
 from greenq.worker.handlers import Handler, handlers_of
 from greenq.worker.hooks import Hooks
+from greenq.worker.marks import Marks
+from greenq.worker.page import Page
 from pools.errors import CallDied, Killed
 
 if TYPE_CHECKING:
@@ -35,16 +37,22 @@ class Runner:
         app: the application, its settings final.
         node: the worker's name, for `Request.hostname`.
         bind: the pool's, which makes coroutine functions plain.
+        page: of this process, if calls with a hard limit are to be told there.
     """
 
     def __init__(
-        self, app: GreenQ, node: str, bind: Callable[[Callable[..., Any]], Callable[..., Any]]
+        self,
+        app: GreenQ,
+        node: str,
+        bind: Callable[[Callable[..., Any]], Callable[..., Any]],
+        page: Page | None = None,
     ) -> None:
         self._app = app
         self._node = node
         self._codecs = app.codecs
         stores = app.settings.results.url is not None
-        self.handlers = handlers_of(app.tasks, bind, stores, Hooks(app.middleware()))
+        marks = Marks(page, app.tasks) if page is not None else None
+        self.handlers = handlers_of(app.tasks, bind, stores, Hooks(app.middleware()), marks)
         self.endings = Endings(self._store, app.settings.results.expires, app.settings.results.extended)
 
     def __reduce__(self) -> tuple[Callable[[], Runner], tuple[()]]:
@@ -67,7 +75,8 @@ class Runner:
         if handler.track_started:
             self._record_start(request)
         try:
-            value = handler.call(*call.args, **call.kwargs)
+            run = handler.call if call.time_limit is None else handler.limited
+            value = run(*call.args, **call.kwargs)
         except Killed:
             raise
         except TaskSignal as signal:
@@ -83,6 +92,14 @@ class Runner:
         except MessageError as error:
             return self.endings.unreadable(delivery, error)
         return None
+
+    def who(self, delivery: Delivery) -> tuple[str, str]:
+        """Name and id of its task, for people; empty if it can't be read."""
+        try:
+            _, request = self._again(delivery)
+        except MessageError:
+            return "", ""
+        return request.task, request.id
 
     # ── ended from outside, told by the consumer ─────────────────────────────────────────────────────────
 

@@ -12,6 +12,7 @@ from typing import Any
 from greenq.app import GreenQ
 from greenq.errors import ConfigError, GreenqError, NotPatched
 from greenq.worker.consumer import Consumer
+from greenq.worker.duties.blocked import Blocked
 from greenq.worker.duties.housekeeping import Housekeeping
 from greenq.worker.duties.lease import Lease
 from greenq.worker.duties.summary import Summary
@@ -21,6 +22,7 @@ from greenq.worker.limits import (
     refuse_limits_beyond,
     warn_of_endless,
 )
+from greenq.worker.page import Page
 from greenq.worker.runner import Runner
 from greenq.worker.settler import Settler
 from pools import table
@@ -57,6 +59,8 @@ class Worker:
         index: this process's number, for ``%i`` in the node's name.
         burst: call `on_finish` when the queues are empty.
         release: names of dead processes whose messages are to be given back at once.
+        release_uncharged: the same of processes that were ended for what another task did.
+        page: shared with a supervisor that watches this process.
         overrides, config: what the command line set, and the file that it named; pools that run tasks in
             processes of their own repeat it there.
 
@@ -74,6 +78,8 @@ class Worker:
         index: int = 0,
         burst: bool = False,
         release: tuple[str, ...] = (),
+        release_uncharged: tuple[str, ...] = (),
+        page: Page | None = None,
         overrides: Mapping[str, tuple[Any, str]] | None = None,
         config: str | None = None,
     ) -> None:
@@ -84,6 +90,8 @@ class Worker:
         self.on_finish: Callable[[str], None] | None = None
         """Told once why the worker wants to end by itself: ``"burst"`` or ``"max_tasks"``, or what failed."""
         self._release = release
+        self._release_uncharged = release_uncharged
+        self.page = page
         self._burst = burst
         self._max_tasks = settings.worker.max_tasks
         self._finished = False
@@ -111,7 +119,7 @@ class Worker:
                 "choose another pool or another broker.url"
             )
         self._store = app.results
-        self._runner = Runner(app, self.node, self.pool.bind)
+        self._runner = Runner(app, self.node, self.pool.bind, self.page)
         handlers = self._runner.handlers.values()
         refuse_impossible_limits(self.pool.name, self.pool.features, handlers)
         refuse_limits_beyond(self._broker.guarantees.longest_hold, handlers)
@@ -123,6 +131,7 @@ class Worker:
             settings.worker.prefetch, settings.worker.max_deliveries, settings.broker.timeout,
         )  # fmt: skip
         self._lease = Lease(self._broker, settings.worker.lease)
+        self._blocked = Blocked(self.pool, self._runner.who, self.page)
         self._limits = Limits(self.pool, self._consumer, handlers)
         self._housekeeping = Housekeeping(self._broker, self._store, settings.worker.lease)
         self._summary = Summary(self._consumer, self._settler)
@@ -137,8 +146,8 @@ class Worker:
         """
         settings = self.app.settings
         self._broker.declare(settings.worker.queues)
-        for process in self._release:
-            returned = self._broker.release(process)
+        for process in (*self._release, *self._release_uncharged):
+            returned = self._broker.release(process, charge=process in self._release)
             log.info("%d messages of a dead predecessor went back to their queues", returned)
         self._broker.lease(self.process, settings.worker.lease)
         warn_of_endless(self._broker.guarantees.longest_hold, self._runner.handlers.values())
@@ -146,6 +155,7 @@ class Worker:
         # The lease first, or what is fetched could already be somebody else's; the settler before the
         # consumer, which hands it outcomes; the rest in no order that matters.
         self._lease.start()
+        self._blocked.start()
         self._serve(self._settler.run, "settler")
         self._serve(self._limits.run, "limits")
         self._serve(self._housekeeping.run, "housekeeping")
@@ -236,6 +246,7 @@ class Worker:
             self._clean = self._end_settler() and drained
         except Exception:
             log.exception("the worker could not stop in good order")
+        self._blocked.stop()
         self._limits.stop()
         self._housekeeping.stop()
         self._summary.stop()

@@ -1,0 +1,139 @@
+"""Names the task that lets nothing else run, and shows the supervisor that this process is alive."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from greenq.failures import plain
+from greenq.message import Delivery
+from greenq.worker.consumer import Run
+from greenq.worker.cputime import RUNNABLE, thread_time
+from greenq.worker.page import Block, Page
+from pools.base import Blocking, Pool
+from pools.errors import PoolError
+from pools.native import NativeThread, Signal, start
+
+__all__ = ["Blocked"]
+
+log = logging.getLogger("greenq.blocked")
+
+LOOK_EVERY = 0.2
+"""Seconds between looks."""
+SUSPECT_AFTER = 0.3
+"""Seconds without breath after which it is looked at what runs."""
+REPORT_AFTER = 0.55
+"""Seconds without breath after which that is said: with the looks' own time, within a second."""
+LEAST_USED = 0.15
+"""Seconds of processor time that must have gone by meanwhile, if it is runnable: a pool on a machine that is
+too busy does not breathe either, and nothing in it is to blame."""
+REPEAT_EVERY = 10.0
+
+
+class Blocked:
+    """Looks at the pool from a native thread, which runs also while a task lets no green thread run.
+
+    Parameters:
+        who: name and id of a delivery's task.
+        page: shared with the supervisor, which ends the process when a hard limit is over; None without one.
+    """
+
+    def __init__(
+        self, pool: Pool, who: Callable[[Delivery], tuple[str, str]], page: Page | None = None
+    ) -> None:
+        self._pool = pool
+        self._who = who
+        self._page = page
+        self._stopping = Signal()
+        self._thread: NativeThread | None = None
+        self._used: float | None = None
+        """Processor time of the blocking thread when it was first looked at."""
+        self._named: Block | None = None
+        self._say_at = 0.0
+
+    def start(self) -> None:
+        """Begin to look."""
+        if self._page is not None:
+            self._page.beat = time.monotonic()
+        self._thread = start(self._run, "greenq-blocked")
+
+    def stop(self) -> None:
+        """End the duty."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.wait(LOOK_EVERY):
+                self._look()
+        except PoolError:
+            pass  # it was closed under a worker that does not own it
+        finally:
+            if self._page is not None:
+                self._page.beat = self._page.breathed = 0.0
+                self._page.block = None
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._page is not None:
+            self._page.beat = now
+        silent = self._pool.breathed()
+        if self._page is not None:
+            self._page.breathed = time.monotonic() - silent
+        if silent < SUSPECT_AFTER:
+            self._all_well(now)
+            return
+        blocking = self._pool.blocking()
+        if blocking is not None and self._is_to_blame(blocking, silent):
+            self._report(blocking, now, silent)
+
+    def _all_well(self, now: float) -> None:
+        self._used = None
+        if self._named is not None:
+            named, self._named = self._named, None
+            if self._page is not None:
+                self._page.block = None
+            log.warning("%s let others run again, after %.1f s", title(named), now - named.since)
+
+    def _is_to_blame(self, blocking: Blocking, silent: float) -> bool:
+        seen = thread_time(blocking.thread)
+        if seen is None:
+            return silent >= REPORT_AFTER
+        if self._used is None:
+            self._used = seen.used
+            return False
+        return silent >= REPORT_AFTER and (seen.state != RUNNABLE or seen.used - self._used >= LEAST_USED)
+
+    def _report(self, blocking: Blocking, now: float, silent: float) -> None:
+        block = self._describe(blocking, now - silent)
+        known = self._named
+        if known is not None and (known.id, known.name) == (block.id, block.name):
+            if now < self._say_at:
+                return
+            block = known
+        self._named = block
+        self._say_at = now + REPEAT_EVERY
+        if self._page is not None:
+            self._page.block = block
+        log.warning(
+            "%s has let nothing else run for %.1f s%s. It is here:\n%s",
+            title(block), now - block.since, "" if block.deadline else " and has no hard limit",
+            "\n".join(blocking.stack),
+        )  # fmt: skip
+
+    def _describe(self, blocking: Blocking, since: float) -> Block:
+        call = blocking.call
+        run = call.tag if call is not None else None
+        if call is None or type(run) is not Run:
+            return Block("", "", since)
+        name, id = self._who(run.delivery)
+        if run.hard is None or not self._pool.features.kill:
+            return Block(id, name, since)
+        return Block(id, name, since, call.started + run.hard, float(run.hard))
+
+
+def title(block: Block) -> str:
+    """A task as log lines name it."""
+    return plain(f"{block.name}[{block.id}]") if block.name else "something that is no task's own code"
