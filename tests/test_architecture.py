@@ -20,6 +20,7 @@ LAYERS = (
     {"message"},
     {"codecs"},
     {"protocol", "failures"},
+    {"dialing"},
     {"sqlite", "redis", "amqp"},
     {"brokers"},
     {"results"},

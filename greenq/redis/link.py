@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import socket as plain_socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from greenq.dialing import places, unsent, watch
 from greenq.redis.address import Address
 from greenq.redis.failures import Failure, Late, Refused, Unreachable, refusal
 from greenq.redis.resp import MORE, ProtocolError, ReplyError, is_push, pack, reader
@@ -20,6 +22,11 @@ from pools.wakeup import current_hub
 __all__ = ["Link", "world"]
 
 CHUNK = 262144
+CONNECT_WITHIN = 5.0
+"""Seconds to connect and log in: a network that swallows everything must not use up a caller's deadline."""
+DOUBT_AFTER, DOUBT_FOR = 2.0, 0.5
+"""Seconds of waiting for an answer after which another connection is asked whether the server is there; and
+how long the answer may still be on its way if it is."""
 LONG_IDLE = 0.2
 """Seconds after which a connection is looked at before it is used again: the server may have ended it."""
 
@@ -30,20 +37,20 @@ def world() -> Any:
     return None if here is None else here[1]
 
 
-def sockets(off_hub: bool) -> tuple[Any, Any]:
-    """The socket class and `getaddrinfo` that let the calling thread's world go on while they wait."""
+def socket_class(off_hub: bool) -> Any:
+    """The class of sockets that let the calling thread's world go on while they wait."""
     here = None if off_hub else current_hub()
     if here is None:
-        return native.original("socket", "socket"), native.original("socket", "getaddrinfo")
-    green = importlib.import_module("gevent.socket" if here[0] == "gevent" else "eventlet.green.socket")
-    return green.socket, green.getaddrinfo
+        return native.original("socket", "socket")
+    name = "gevent.socket" if here[0] == "gevent" else "eventlet.green.socket"
+    return importlib.import_module(name).socket
 
 
 class Link:
     """A connection that has logged in.
 
     Parameters:
-        deadline: on the monotonic clock, for connecting.
+        deadline: on the monotonic clock, for connecting, which gets `CONNECT_WITHIN` seconds at most.
         off_hub: wait as a native thread, whatever hub the calling thread has.
         host: a server instead of the address's own, as Sentinel names it.
 
@@ -71,8 +78,10 @@ class Link:
         self._host = host or (address.hosts[0] if address.hosts else None)
         where = address.path or "{}:{}".format(*(self._host or ("", 0)))
         self._where = where
+        self._off_hub = off_hub
+        deadline = min(deadline, time.monotonic() + CONNECT_WITHIN)
         try:
-            self._socket = self._connect(deadline, off_hub)
+            self._socket = self._connect(deadline)
         except (OSError, ssl.SSLError) as error:
             raise Unreachable(
                 f"nobody answers at {where} ({_reason(error)}): start the server, or correct the address"
@@ -83,18 +92,21 @@ class Link:
             self.close()
             raise
 
-    def _connect(self, deadline: float, off_hub: bool) -> Any:
-        make, getaddrinfo = sockets(off_hub)
+    def _connect(self, deadline: float) -> Any:
+        make = socket_class(self._off_hub)
         if self.address.path is not None:
             return _dial(make, plain_socket.AF_UNIX, self.address.path, deadline)
         assert self._host is not None
         problem: OSError | None = None
-        for family, _, _, _, place in getaddrinfo(*self._host, 0, plain_socket.SOCK_STREAM):
+        found = places(*self._host, deadline)
+        for left, (family, _, _, place) in zip(range(len(found), 0, -1), found, strict=True):
+            now = time.monotonic()
             try:
-                made = _dial(make, family, place, deadline)
+                made = _dial(make, family, place, now + (deadline - now) / left)
             except OSError as error:
                 problem = error
                 continue
+            made.settimeout(max(0.001, deadline - time.monotonic()))
             if self.address.tls is None:
                 return made
             try:
@@ -113,7 +125,7 @@ class Link:
         if address.db:
             commands.append(["SELECT", address.db])
         self.send(b"".join(pack(*command) for command in commands), deadline)
-        replies = [self.read(deadline) for _ in commands]
+        replies = [self.read(deadline, sure=True) for _ in commands]
         for reply in (replies[0], *replies[2:]):
             if isinstance(reply, ReplyError):
                 refused = refusal(str(reply))
@@ -135,8 +147,11 @@ class Link:
         except (OSError, ssl.SSLError, ValueError) as error:
             raise Unreachable(f"the connection to {self._where} was lost: {_reason(error)}", True) from error
 
-    def read(self, deadline: float) -> Any:
+    def read(self, deadline: float, sure: bool = False) -> Any:
         """The next reply; pushes are put aside. An error that the server answered is returned, not raised.
+
+        Parameters:
+            sure: never doubt the connection.
 
         Raises:
             Late, Unreachable, Failure: the link is of no more use.
@@ -144,7 +159,7 @@ class Link:
         while True:
             reply = self._next()
             if reply is MORE:
-                self._receive(deadline)
+                self._receive(deadline) if sure else self._receive_or_doubt(deadline)
             elif is_push(reply):
                 self.pushes.append(reply)
             else:
@@ -171,10 +186,10 @@ class Link:
                 self.pushes.append(reply)
         return True
 
-    def call(self, commands: Sequence[Sequence[Any]], deadline: float) -> list[Any]:
-        """Send commands in one go and read their replies, errors among them."""
+    def call(self, commands: Sequence[Sequence[Any]], deadline: float, sure: bool = False) -> list[Any]:
+        """Send commands in one go and read their replies, errors among them; `sure` as in `read`."""
         self.send(b"".join([pack(*command) for command in commands]), deadline)
-        replies = [self.read(deadline) for _ in commands]
+        replies = [self.read(deadline, sure) for _ in commands]
         self.used = time.monotonic()
         return replies
 
@@ -184,6 +199,44 @@ class Link:
         except (ProtocolError, TypeError) as error:
             # TypeError is what hiredis makes of a map with a list as key.
             raise Failure(f"what answers at {self._where} is no Redis server ({error})", True) from error
+
+    def _receive_or_doubt(self, deadline: float) -> None:
+        """Wait for an answer, but not on a connection that the network has forgotten.
+
+        Such a one stays open and silent for ever, while a busy server is silent on all of them. Redis works
+        off one command after the other: one that answers to others has answered to us, if it heard us.
+        """
+        while time.monotonic() + DOUBT_AFTER < deadline:
+            waiting = unsent(self._socket.fileno())
+            with contextlib.suppress(Late):
+                self._receive(time.monotonic() + DOUBT_AFTER)
+                return
+            if self._answers_others() and not 0 < unsent(self._socket.fileno()) < waiting:
+                with contextlib.suppress(Late):
+                    self._receive(time.monotonic() + DOUBT_FOR)
+                    return
+                raise Unreachable(
+                    f"the connection to {self._where} was lost on the way: it answers others, not us", True
+                )
+        self._receive(deadline)
+
+    def _answers_others(self) -> bool:
+        """Whether the server carries out a script that comes by another connection."""
+        deadline = time.monotonic() + DOUBT_AFTER
+        try:
+            other = Link(self.address, deadline, off_hub=self._off_hub, host=self._host)
+        except Refused as refused:
+            return refused.code != "BUSY"
+        except Failure:
+            return False
+        try:
+            # A script, as what we wait for mostly is: where those have to wait, it has to, too.
+            reply = other.call([("EVAL", "return 1", 0)], deadline, sure=True)[0]
+            return not (isinstance(reply, ReplyError) and str(reply).startswith("BUSY"))
+        except Failure:
+            return False
+        finally:
+            other.close()
 
     def _receive(self, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -246,8 +299,7 @@ def _dial(make: Any, family: int, place: Any, deadline: float) -> Any:
     try:
         made.settimeout(max(0.001, deadline - time.monotonic()))
         if family != plain_socket.AF_UNIX:
-            made.setsockopt(plain_socket.IPPROTO_TCP, plain_socket.TCP_NODELAY, 1)
-            made.setsockopt(plain_socket.SOL_SOCKET, plain_socket.SO_KEEPALIVE, 1)
+            watch(made)
         made.connect(place)
     except BaseException:
         made.close()
