@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import signal
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["Block", "Page", "TaskCode"]
+__all__ = ["MARKS", "STACK_SIGNAL", "TEXT", "Block", "Page", "TaskCode"]
+
+STACK_SIGNAL = getattr(signal, "SIGRTMAX", signal.SIGUSR2)
+"""At which a worker shows its stack; no program is known to use it for anything else."""
 
 TEXT = 480
 """Bytes for a task's id or name; longer ids are not told."""
@@ -29,7 +33,10 @@ CODES = 4 * 1024 * 1024
 """Bytes for the list of tasks: about 20,000 of them."""
 MARKS = 16_384
 """How many calls with a hard limit can be told apart at once."""
-SIZE = HEAD + CODES + MARKS * RECORD
+STACK = 256 * 1024
+"""Bytes for one stack: faulthandler writes at most a hundred frames."""
+STACK_AT = HEAD + CODES + MARKS * RECORD
+SIZE = STACK_AT + STACK
 
 BEAT, BREATHED, READY, SINCE = range(4)
 """Where the numbers are, in units of 8 bytes, each written in one step."""
@@ -75,13 +82,16 @@ class Page:
     and is gone with its last user.
 
     Parameters:
-        fd: the file; None makes one, for the supervisor. It stays open until `close`.
+        fd: the file, which no other program that is started will inherit; None makes one, for the supervisor.
+            It stays open until `close`.
     """
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
             fd = _file()
             os.ftruncate(fd, SIZE)
+        else:
+            os.set_inheritable(fd, False)
         self.fd = fd
         self._memory = mmap.mmap(fd, SIZE)
         self._view = memoryview(self._memory)
@@ -181,6 +191,26 @@ class Page:
         if not started or task >= len(tasks):
             return None
         return Block(_text(id[:size]), tasks[task].name, started, started + limit, limit)
+
+    # ── a stack, for which no Python code needs to run ───────────────────────────────────────────────────
+
+    def show_stack_at(self, signum: int) -> None:
+        """Have the stack of the thread that a signal arrives in written here; in the worker, once."""
+        # Not at the top: the supervisor does not need it.
+        import faulthandler
+
+        faulthandler.register(signum, file=self.fd, all_threads=False, chain=False)
+
+    def clear_stack(self) -> None:
+        """Make room for a stack. Both processes share the place in the file at which the next one arrives."""
+        size = self._memory.find(b"\0", STACK_AT) - STACK_AT
+        self._memory[STACK_AT : STACK_AT + size] = bytes(size)
+        os.lseek(self.fd, STACK_AT, os.SEEK_SET)
+
+    def stack(self) -> str:
+        """What has arrived since."""
+        end = self._memory.find(b"\0", STACK_AT)
+        return _text(self._memory[STACK_AT:end])
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
