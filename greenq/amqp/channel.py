@@ -61,6 +61,12 @@ class Channel:
         self.on_confirm: Callable[[int, bool, bool], None] = nothing
         self.on_cancel: Callable[[str], None] = nothing
         self.on_lost: Callable[[Failure], None] = nothing
+        self.expects: Callable[[], Any] = nothing
+        """Tells whether somebody waits for what comes without being an answer."""
+
+    def awaited(self) -> bool:
+        """Whether somebody waits for anything from here."""
+        return bool(self.pending or self.expects())
 
     def answered(self, answer: Answer) -> None:
         """An answer has come."""

@@ -29,6 +29,11 @@ __all__ = ["Connection"]
 CHUNK = 262_144
 FULL = 16_000_000
 """Bytes that may wait to be sent before publishers have to."""
+DOUBT_AFTER, DOUBT_FOR = 2.0, 5.0
+"""Seconds of silence after which a server that somebody waits for is asked something, and that it then has to
+say anything: a connection that the network has forgotten is silent for ever, and heartbeats tell it late."""
+LOOK_EVERY = 1000.0
+"""Milliseconds between two looks at least: whoever begins to wait does not ring."""
 
 
 class Connection:
@@ -67,6 +72,8 @@ class Connection:
         self._transport: Transport | None = None
         self._sent = self._heard = time.monotonic()
         self._heartbeat = 0.0
+        self._asked = 0.0
+        self._probe: Channel | None = None
         self._ending = False
         self._assembler = Assembler(self._take)
         native.start(self._run, f"greenq-{name}")
@@ -267,14 +274,15 @@ class Connection:
         if self._ending or not self.opened.is_set:
             return 500.0
         if not self._heartbeat:
-            return 5000.0
+            return LOOK_EVERY
         due = min(self._sent + self._heartbeat / 2, self._heard + 2 * self._heartbeat)
-        return max(1.0, min((due - time.monotonic()) * 1000 + 1, 5000.0))
+        return max(1.0, min((due - time.monotonic()) * 1000 + 1, LOOK_EVERY))
 
     def _beat(self) -> None:
         now = time.monotonic()
         if self._ending and now - self._heard > 2.0:
             raise Closed("the connection was closed")
+        self._doubt(now)
         if not self._heartbeat:
             return
         if now - self._heard > 2 * self._heartbeat:
@@ -282,6 +290,35 @@ class Connection:
         if now - self._sent >= self._heartbeat / 2:
             with self._lock:
                 self._write(methods.HEARTBEAT)
+
+    def _doubt(self, now: float) -> None:
+        """See whether a silent server is still there, if somebody waits for it."""
+        if self._heard > self._asked:
+            silent = now - self._heard > DOUBT_AFTER and self.opened.is_set and not self._ending
+            if (
+                silent
+                and self.blocked is None
+                and any(one.awaited() for one in list(self._channels.values()))
+            ):
+                self._asked = now
+                self._ask()
+        elif self._out:
+            self._asked = now  # not all was sent yet
+        elif now - self._asked > DOUBT_FOR:
+            raise Unreachable(
+                f"{self.address.shown} is silent: the network may have lost the connection", True
+            )
+
+    def _ask(self) -> None:
+        """Ask something that harms nothing, on a channel of its own: others may have to wait long."""
+        opening = b""
+        if self._probe is None or self._probe.lost is not None:
+            if len(self._channels) < self.most_channels:
+                self._probe, opening = self.channel()
+            else:
+                self._probe = next(iter(self._channels.values()))
+        question = methods.qos(self._probe.number, 1)
+        self.send(self._probe, opening + question, 2 if opening else 1)
 
     def _take(self, number: int, method: int, payload: bytes, header: bytes, body: bytes) -> None:
         """A method has come."""

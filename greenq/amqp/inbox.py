@@ -221,6 +221,7 @@ class Inbox:
         channel.on_got = partial(self._got, session)
         channel.on_cancel = partial(self._cancelled, session)
         channel.on_lost = partial(self._lost, session)
+        channel.expects = lambda: self._waiting
 
     def _got(self, session: Session, payload: bytes) -> None:
         # Noted in the order of the tags, before anybody can acknowledge all up to a later one.

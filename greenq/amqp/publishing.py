@@ -250,6 +250,7 @@ class Publisher:
         channel.on_confirm = partial(self._confirmed, session)
         channel.on_return = partial(self._returned, session)
         channel.on_lost = partial(self._lost, session)
+        channel.expects = lambda: self._pending
         if self._prepared is not None:
             self._prepared(session)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
+import time
 from typing import Any
 
 from greenq.amqp.address import Tls
+from greenq.dialing import places, watch
 from greenq.errors import ConfigError
 from pools import native
 
 __all__ = ["Transport", "context_of", "dial", "reason"]
 
 CHUNK = 262_144
+HANDSHAKE_WITHIN = 30.0
+"""Seconds for TLS over a socket that says nothing of its own."""
 
 
 class Transport:
@@ -35,7 +38,10 @@ class Transport:
             self._shake_hands(self._tls)
 
     def _shake_hands(self, tls: ssl.SSLObject) -> None:
+        deadline = time.monotonic() + (self._socket.gettimeout() or HANDSHAKE_WITHIN)
         while True:
+            if time.monotonic() > deadline:
+                raise TimeoutError
             try:
                 tls.do_handshake()
                 break
@@ -118,13 +124,11 @@ def dial(host: str, port: int, timeout: float) -> Any:
     """
     make = native.original("socket", "socket")
     problem: OSError | None = None
-    places = native.original("socket", "getaddrinfo")(host, port, 0, socket.SOCK_STREAM)
-    for family, kind, protocol, _, place in places:
+    for family, kind, protocol, place in places(host, port, time.monotonic() + timeout):
         made = make(family, kind, protocol)
         try:
             made.settimeout(timeout)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            watch(made)
             made.connect(place)
             return made
         except OSError as error:

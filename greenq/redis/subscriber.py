@@ -23,8 +23,9 @@ PAUSE_FIRST, PAUSE_MOST = 0.05, 2.0
 """Seconds between attempts to connect again: doubled each time, up to the most."""
 KEPT = 1000
 """Channels that nobody waits for any more but that may stay: the next wait is often for the same."""
-LOOK_EVERY = 30.0
-"""Seconds of silence after which the reader asks whether the server is still there."""
+LOOK_EVERY = 5.0
+"""Seconds of silence after which the reader asks whether the server is still there, and that it then has to
+answer: a connection that the network has forgotten would be silent for ever."""
 LARGE = 500
 """Keys whose commands could fill the socket's buffer: they are sent where blocking does no harm."""
 HEAD_MOST, HEADS_MOST = 16384, 4_000_000

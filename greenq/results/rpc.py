@@ -186,6 +186,8 @@ class RpcStore(ResultStore):
         channel.on_deliver = self._delivered
         lost = channel.on_lost
         channel.on_lost = partial(self._lost, lost)
+        expects = channel.expects
+        channel.expects = lambda: expects() or self._waiters
 
     def _lost(self, before: Callable[[Failure], None], error: Failure) -> None:
         before(error)
