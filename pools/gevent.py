@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import gevent
 from gevent.hub import get_hub
@@ -31,16 +31,21 @@ class GeventPool(GreenPool):
 
 
 def _current_hub() -> Hub:
-    hub = get_hub()
+    hub: Any = get_hub()
     loop = hub.loop
 
     def later(seconds: float, fn: Callable[[], object], *, keep_alive: bool) -> Callable[[], object]:
         timer = loop.timer(seconds, ref=keep_alive)
         timer.start(fn)
-        return cast("Callable[[], object]", timer.close)
+        close: Callable[[], object] = timer.close
+        return close
+
+    def root() -> greenlet:
+        running: greenlet = hub
+        return running
 
     return Hub(
-        root=lambda: cast(greenlet, hub),
+        root=root,
         switch=hub.switch,
         park=hub.switch,
         soon=loop.run_callback,

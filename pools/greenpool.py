@@ -63,13 +63,15 @@ class GreenPool(GreenThreads):
             if self._closed:
                 self._refuse_closed()
             rest = None if deadline is None else deadline - time.monotonic()
-            if self.free or (rest is not None and rest <= 0):
-                return self.free
+            free = self._capacity - len(self._calls)
+            if free > 0 or (rest is not None and rest <= 0):
+                return max(0, free)
             if self._ident() != self._home:
                 OutsideWaiter(self._hub.soon_from_outside, self._admit).wait(rest)
             else:
                 self._wait(self._waiters, rest, first=again)
-                self._wake()  # it takes no slot: whoever is next may have it
+                if self._waiters:
+                    self._wake()  # it takes no slot: whoever is next may have it
             again = True
 
     def _wait(self, waiters: deque[Any], timeout: float | None, first: bool = False) -> None:

@@ -77,9 +77,9 @@ class GreenThreads(Pool):
 
     def _wake(self) -> None:
         """Wake one waiter for each free slot, or all of them when there will be no more slots."""
-        count = len(self._waiters) if self._closed else min(self.free, len(self._waiters))
-        for _ in range(count):
-            self._waiters.popleft().wake()
+        waiters, free = self._waiters, self._capacity - len(self._calls)
+        for _ in range(len(waiters) if self._closed else min(free, len(waiters))):
+            waiters.popleft().wake()
 
     def _schedule(self) -> None:
         if not self._scheduled:

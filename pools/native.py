@@ -67,7 +67,7 @@ class Signal:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._lock = Lock()
+        self._lock: LockType = _allocate_lock()
         self._wake: list[Callable[[], object]] = []
 
     @property
@@ -87,7 +87,8 @@ class Signal:
         """Wait up to `timeout` seconds for `set`; True if it came."""
         if self._is_set:
             return True
-        call = _current_task_call()
+        taskcalls = sys.modules.get("pools.taskcalls")
+        call = None if taskcalls is None else taskcalls.current_call()
         if call is not None:
             return self._wait_asyncio(call, timeout)
         here = current_hub()
@@ -142,14 +143,19 @@ class Signal:
         bell.start(me.switch)
         wake = bell.send
         try:
-            if self._enter(wake):
+            with self._lock:
+                if not self._is_set:
+                    self._wake.append(wake)
+            if not self._is_set:
                 if timeout is not None:
                     timer = hub.loop.timer(max(0.0, timeout))
                     timer.start(expire)
                 while not self._is_set and not late:
                     hub.switch()
         finally:
-            self._leave(wake)  # under the lock that `set` holds: nobody rings a closed bell
+            with self._lock:  # which `set` holds: nobody rings a closed bell
+                if wake in self._wake:
+                    self._wake.remove(wake)
             bell.stop()
             bell.close()
             if timer is not None:
@@ -187,12 +193,6 @@ class Signal:
             if timer is not None:
                 timer.cancel()
         return self._is_set
-
-
-def _current_task_call() -> Any:
-    """The call of an asyncio pool whose code is running in this thread, or None."""
-    taskcalls = sys.modules.get("pools.taskcalls")
-    return None if taskcalls is None else taskcalls.current_call()
 
 
 class NativeThread:

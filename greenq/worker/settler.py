@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError, PublishError, PublishTimeout
 from greenq.failures import plain
 from greenq.message import Outcome, Settlement, Verdict
 from greenq.results.base import ResultStore
+from pools import native
 
 __all__ = ["Settler"]
 
@@ -40,25 +41,32 @@ class Settler:
         self._timeout = timeout
         self._most = most
         self._inbox: deque[Outcome] = deque()
-        self._wake = threading.Event()
+        self._wake = native.Signal()
         self._asleep = False
         self._flushing = 0
+        self._batch: Sequence[Outcome] = ()
         self._stopping = False
         self._abandoned = False
         self.committed = 0
         self.lost = 0
         self.on_commit: Callable[[int], None] | None = None
         """Told how many outcomes each commit had; a burst worker and the summary listen."""
+        self.on_refused: Callable[[Outcome], None] | None = None
+        """Told of each outcome whose lease was lost, before its settlement is forgotten."""
 
     @property
     def waiting(self) -> int:
         """How many outcomes are not committed yet."""
         return len(self._inbox) + self._flushing
 
+    def pending(self) -> list[Outcome]:
+        """The outcomes that are not committed yet."""
+        return [*self._batch, *self._inbox.copy()]
+
     @property
     def congested(self) -> bool:
         """Whether so many wait that nothing more should be fetched."""
-        return self.waiting >= self._most
+        return len(self._inbox) + self._flushing >= self._most
 
     def add(self, outcome: Outcome) -> None:
         """Hand over one outcome; returns at once. Any thread may call it."""
@@ -74,10 +82,11 @@ class Settler:
                     return
                 self._sleep()
                 continue
-            batch = [self._inbox.popleft() for _ in range(len(self._inbox))]
-            self._flushing = len(batch)
+            # Counted before they leave the inbox: to whoever waits for the end, none may seem gone meanwhile.
+            count = self._flushing = len(self._inbox)
+            self._batch = batch = list(islice(iter(self._inbox.popleft, None), count))
             self._commit(batch)
-            self._flushing = 0
+            self._batch, self._flushing = (), 0
             self.committed += len(batch)
             if self.on_commit is not None:
                 self.on_commit(len(batch))
@@ -94,9 +103,9 @@ class Settler:
         self._wake.set()
 
     def _sleep(self) -> None:
-        self._wake.clear()
+        self._wake = native.Signal()
         self._asleep = True
-        # An outcome that came between the look and the flag has not set the event: look again.
+        # An outcome that came between the look and the flag has not set the signal: look again.
         if not self._inbox and not self._stopping:
             self._wake.wait(1.0)
         self._asleep = False
@@ -112,10 +121,10 @@ class Settler:
             except Exception as error:
                 log.exception("%d outcomes wait, next attempt in %.2g s", self.waiting, pause)
                 batch = self._without_culprits(batch, error)
+            self._wake = native.Signal()
             if self._abandoned:
                 log.error("%d outcomes are given up; their tasks will be delivered again", len(batch))
                 return
-            self._wake.clear()
             self._wake.wait(pause)
             pause = min(pause * 2, RETRY_MOST)
 
@@ -132,7 +141,8 @@ class Settler:
             except PublishError as error:
                 return self._attempt_singly(batch, error)
             if done is not None:
-                self._count_lost(done)
+                if False in done:
+                    self._count_lost(batch, done)
                 return True
         ready = self._publish(batch)
         if self._store is not None:
@@ -143,7 +153,9 @@ class Settler:
                     outcome.result = None
         settlements = [o.settlement for o in ready if o.settlement is not None]
         if settlements:
-            self._count_lost(self._broker.settle(settlements, self._timeout))
+            done = self._broker.settle(settlements, self._timeout)
+            if False in done:
+                self._count_lost([o for o in ready if o.settlement is not None], done)
             for outcome in ready:
                 outcome.settlement = None
         return len(ready) == len(batch)
@@ -212,10 +224,12 @@ class Settler:
             reason = f"what was to follow could not be sent: {error}"
             outcome.settlement = Settlement(outcome.delivery, Verdict.DEAD, reason=reason)
 
-    def _count_lost(self, done: Sequence[bool]) -> None:
+    def _count_lost(self, outcomes: Sequence[Outcome], done: Sequence[bool]) -> None:
         lost = len(done) - sum(done)
-        if lost:
-            self.lost += lost
-            log.warning(
-                "%d settlements refused: the lease was lost and the task is delivered again elsewhere", lost
-            )
+        self.lost += lost
+        for outcome, ours in zip(outcomes, done, strict=True):
+            if not ours and self.on_refused is not None:
+                self.on_refused(outcome)
+        log.warning(
+            "%d settlements refused: the lease was lost and the task is delivered again elsewhere", lost
+        )
