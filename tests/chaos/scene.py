@@ -1,0 +1,372 @@
+"""A broker that fails, a worker at work behind it, and the comparison of what was sent with what was done."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from greenq import GreenQ
+from greenq.errors import GreenqError
+from tests.chaos.fault_tasks import LEDGER
+from tests.chaos.stages import Stage
+
+__all__ = ["HEADING", "Report", "Scene"]
+
+ROOT = Path(__file__).parents[2]
+RESUMED_WITHIN = 10.0
+"""Seconds from the broker's return until work goes on."""
+QUIET_WITHIN = 90.0
+"""Seconds until all is done that was sent."""
+SENT_WITHIN = 5.0
+"""Seconds that sending may take; an error must come then."""
+SLACK = 3.0
+"""Seconds that a busy machine may add to a deadline."""
+
+
+@dataclass
+class Census:
+    """What a worker has, at one moment."""
+
+    connections: int
+    descriptors: int
+    threads: int
+    memory: float
+    green: int
+
+
+@dataclass
+class Report:
+    """What came of some faults of one kind."""
+
+    broker: str
+    kind: str
+    times: int = 0
+    slowest: float = 0.0
+    """Seconds until the first task started after the broker's return."""
+    quietest: float = 0.0
+    """Seconds until all was done."""
+    sent: int = 0
+    refused: int = 0
+    longest_send: float = 0.0
+    lost: int = 0
+    twice: int = 0
+    restarts: int = 0
+    first: Census | None = None
+    last: Census | None = None
+    code: int | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def growth(self) -> str:
+        """How much the worker has grown from the first fault to the last."""
+        if self.first is None or self.last is None:
+            return "-"
+        one, other = self.first, self.last
+        return (
+            f"{other.connections - one.connections:+d} {other.descriptors - one.descriptors:+d} "
+            f"{other.threads - one.threads:+d} {other.green - one.green:+d} {other.memory - one.memory:+.1f}"
+        )
+
+    def line(self) -> str:
+        """One row of the table."""
+        return (
+            f"{self.broker:8} {self.kind:9} {self.times:5} {self.slowest:7.1f} {self.quietest:7.1f} "
+            f"{self.sent:7} {self.refused:7} {self.longest_send:6.1f} {self.lost:5} {self.twice:5} "
+            f"{self.restarts:4} {self.growth():24} {self.code!s:5} {'; '.join(self.problems)}"
+        )
+
+
+HEADING = (
+    f"{'broker':8} {'kind':9} {'times':>5} {'resume':>7} {'quiet':>7} {'sent':>7} {'unsent':>7} "
+    f"{'send':>6} {'lost':>5} {'twice':>5} {'died':>4} {'growth: conn fd thr green MiB':24} {'exit':5}"
+)
+
+
+class Load:
+    """Sends tasks all the time, and keeps in mind which were confirmed.
+
+    Parameters:
+        rate: tasks in a second.
+        longest: seconds that one takes at most.
+    """
+
+    def __init__(self, stage: Stage, rate: int, longest: float) -> None:
+        self.app = GreenQ(
+            "load", broker={"url": stage.url, "publish_timeout": SENT_WITHIN}, results={"url": stage.results}
+        )
+        self.confirmed: set[int] = set()
+        self.refused = 0
+        self.longest_send = 0.0
+        self.errors: dict[str, int] = {}
+        self._rate = rate
+        self._longest = longest
+        self._number = 0
+        self._goes_on = threading.Event()
+        self._rests = threading.Event()
+        self._ends = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def on(self) -> None:
+        """Send from now on."""
+        self._rests.clear()
+        self._goes_on.set()
+
+    def off(self) -> None:
+        """Send no more, and wait for what is under way."""
+        self._goes_on.clear()
+        assert self._rests.wait(SENT_WITHIN + 60.0), "a publish hangs"
+
+    def close(self) -> None:
+        """End it."""
+        self._ends = True
+        self._goes_on.set()
+        self._thread.join(60.0)
+        self.app.close()
+
+    def _run(self) -> None:
+        while not self._ends:
+            if not self._goes_on.is_set():
+                self._rests.set()
+                self._goes_on.wait(0.1)
+                continue
+            began = time.monotonic()
+            self._send(max(1, self._rate // 20))
+            time.sleep(max(0.0, began + 0.05 - time.monotonic()))
+
+    def _send(self, count: int) -> None:
+        numbers = list(range(self._number, self._number + count))
+        self._number += count
+        seconds = [random.uniform(0.0, self._longest) for _ in numbers]
+        messages = [
+            self.app.composer.compose("tests.chaos.fault_tasks.work", (number, pause), {})
+            for number, pause in zip(numbers, seconds, strict=True)
+        ]
+        began = time.monotonic()
+        try:
+            errors: list[GreenqError | None] = self.app.broker.publish(messages, SENT_WITHIN)
+        except GreenqError as error:
+            errors = [error] * count
+        self.longest_send = max(self.longest_send, time.monotonic() - began)
+        for number, error in zip(numbers, errors, strict=True):
+            if error is None:
+                self.confirmed.add(number)
+            else:
+                self.refused += 1
+                kind = f"{type(error).__name__}: {str(error)[:160]}"
+                self.errors[kind] = self.errors.get(kind, 0) + 1
+
+
+class Traces:
+    """What tasks tell of themselves, read as it comes: through a pipe, which no full disk keeps them from.
+
+    Parameters:
+        path: where the pipe is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        # Open for both, so that it has no end while no worker has it open.
+        self._pipe = os.fdopen(os.open(path, os.O_RDWR), "rb")
+        self.started: dict[int, int] = {}
+        self.ended: set[int] = set()
+        self.green: dict[int, int] = {}
+        self._after = float("inf")
+        self.first_start: float | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        for line in self._pipe:
+            what, number, *rest = line.decode().split()
+            if what == "start":
+                self.started[int(number)] = self.started.get(int(number), 0) + 1
+                if self.first_start is None and float(rest[0]) > self._after:
+                    self.first_start = float(rest[0])
+            elif what == "end":
+                self.ended.add(int(number))
+            else:
+                self.green[int(number)] = int(rest[0])
+
+    def look_from(self, moment: float) -> None:
+        """Let `first_start` be when the first task starts after that moment."""
+        self._after, self.first_start = moment, None
+
+    def twice(self) -> int:
+        """How many tasks ran more than once."""
+        return sum(count > 1 for count in list(self.started.values()))
+
+
+class Scene:
+    """A broker, a worker of many green threads behind it, and a producer.
+
+    Parameters:
+        concurrency: of the worker.
+        rate, longest: see `Load`.
+    """
+
+    def __init__(
+        self, name: str, stage: Stage, concurrency: int = 1000, rate: int = 300, longest: float = 2.0,
+        pool: str = "gevent",
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.stage = stage
+        self.directory = Path(tempfile.mkdtemp(prefix="greenq-faults-"))
+        self.log = self.directory / "worker.log"
+        self.traces = Traces(self.directory / "ledger")
+        self.load = Load(stage, rate, longest)
+        self._asked = 0
+        environment = os.environ | {
+            LEDGER: str(self.directory / "ledger"),
+            "GREENQ_BROKER_URL": stage.url,
+            "GREENQ_RESULTS_URL": stage.results,
+        }
+        with self.log.open("wb") as log:
+            self.command = subprocess.Popen(
+                [
+                    sys.executable, "-m", "greenq", "worker", "-A", "tests.chaos.fault_tasks:app",
+                    "--pool", pool, "--concurrency", str(concurrency),
+                ],
+                cwd=ROOT, env=environment, stdout=log, stderr=log,
+            )  # fmt: skip
+        self.load.on()
+        self._wait(lambda: self._first_ran(), 60.0)
+        self.load.off()
+        self.worker = self._worker()
+        stage.worker = self.worker
+
+    def _first_ran(self) -> bool:
+        assert self.command.poll() is None, self.log.read_text()
+        return bool(self.traces.ended)
+
+    def _worker(self) -> int:
+        found = [child.pid for child in psutil.Process(self.command.pid).children()]
+        return found[0] if found else 0
+
+    def _wait(self, condition: Callable[[], object], patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    # ── one fault ────────────────────────────────────────────────────────────────────────────────────────
+
+    def fault(self, kind: str, hold: float, report: Report) -> None:
+        """Let the broker fail for `hold` seconds and come back; see that work goes on and is finished."""
+        inject, heal = self.stage.faults[kind]
+        self.load.on()
+        time.sleep(random.uniform(0.5, 1.2))
+        if kind in self.stage.quiet:
+            self.load.off()
+        inject()
+        time.sleep(hold)
+        heal()
+        returned = time.monotonic()
+        self.traces.look_from(returned)
+        self.load.on()
+        self._wait(lambda: self.traces.first_start is not None, 60.0)
+        time.sleep(0.5)
+        self.load.off()
+        slow = (self.traces.first_start or float("inf")) - returned
+        report.slowest = max(report.slowest, slow)
+        if slow > RESUMED_WITHIN:
+            report.problems.append(f"#{report.times}: resumed after {slow:.1f} s")
+        quiet = self._wait(self._done, QUIET_WITHIN)
+        report.quietest = max(report.quietest, time.monotonic() - returned)
+        if not quiet:
+            missing = len(self.load.confirmed - self.traces.ended)
+            report.problems.append(f"#{report.times}: {missing} not done, depth {self._depth()}")
+        report.times += 1
+        worker = self._worker()
+        if worker != self.worker:
+            report.restarts += 1
+            self.worker = self.stage.worker = worker
+
+    def _depth(self) -> str:
+        try:
+            return str(self.load.app.broker.depth().get("celery"))
+        except GreenqError as error:
+            return str(error)
+
+    def _done(self) -> bool:
+        if self.load.confirmed - self.traces.ended:
+            return False
+        try:
+            depth = self.load.app.broker.depth().get("celery")
+        except GreenqError:
+            return False
+        return depth is None or not (depth.ready or depth.leased)
+
+    def census(self) -> Census:
+        """Count what the worker has."""
+        self._asked += 1
+        number = self._asked
+        for _ in range(5):
+            try:
+                self.load.app.send_task("tests.chaos.fault_tasks.count", (number,))
+                break
+            except GreenqError:
+                continue
+        self._wait(lambda: number in self.traces.green, 30.0)
+        worker = psutil.Process(self.worker)
+        return Census(
+            self.stage.connections(), worker.num_fds(), worker.num_threads(),
+            worker.memory_info().rss / 2**20, self.traces.green.get(number, -1),
+        )  # fmt: skip
+
+    def faults(self, kind: str, times: int, hold: tuple[float, float]) -> Report:
+        """Let it fail that often; what came of it."""
+        report = Report(self.name, kind)
+        sent, refused = len(self.load.confirmed), self.load.refused
+        before = set(self.load.confirmed)
+        twice = self.traces.twice()
+        self.load.longest_send = 0.0
+        for turn in range(times):
+            self.fault(kind, random.uniform(*hold), report)
+            if turn == 0 and times > 1:
+                # The first fault may make what stays from then on.
+                report.first = self.census()
+        report.last = self.census()
+        report.sent, report.refused = len(self.load.confirmed) - sent, self.load.refused - refused
+        report.lost = len(self.load.confirmed - before - self.traces.ended)
+        report.twice = self.traces.twice() - twice
+        report.longest_send = self.load.longest_send
+        if report.lost:
+            report.problems.append(f"{report.lost} lost")
+        if report.longest_send > SENT_WITHIN + SLACK:
+            report.problems.append(f"sending took {report.longest_send:.1f} s")
+        self._judge_growth(report)
+        return report
+
+    def _judge_growth(self, report: Report) -> None:
+        one, other = report.first, report.last
+        if one is None or other is None or report.restarts:
+            return
+        for name, more in (("connections", 0), ("descriptors", 2), ("threads", 2), ("green", 50)):
+            if getattr(other, name) > getattr(one, name) + more:
+                report.problems.append(f"{name} grew from {getattr(one, name)} to {getattr(other, name)}")
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> int | None:
+        """Stop the worker as an operator does; its exit code, None if it had to be killed."""
+        self.load.close()
+        self.command.send_signal(signal.SIGTERM)
+        try:
+            return self.command.wait(60.0)
+        except subprocess.TimeoutExpired:
+            for process in [*psutil.Process(self.command.pid).children(recursive=True), self.command]:
+                process.kill()
+            self.command.wait()
+            return None
