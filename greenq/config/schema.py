@@ -71,6 +71,11 @@ class BrokerSettings:
         10.0, unit="seconds", least=0.01,
     )  # fmt: skip
     timeout: float = key("How long any other call to the broker may take.", 30.0, unit="seconds", least=0.01)
+    patience: float | None = key(
+        "How long a worker waits for a broker that is away before the command ends with exit code 69; "
+        "null for ever.",
+        None, unit="seconds", least=1, example="10m",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +133,22 @@ class WorkerSettings:
     max_tasks: int | None = key(
         "Replace each worker process after this many tasks; null for never.", None, least=1
     )
+    max_age: float | None = key(
+        "Replace each worker process at this age; null for never.",
+        None, unit="seconds", least=1, example="12h",
+    )  # fmt: skip
+    max_memory: int | None = key(
+        "Replace each worker process when its resident memory is larger; null for never.",
+        None, unit="bytes", least=1024 * 1024, example="512MiB",
+    )  # fmt: skip
+    health: str | None = key(
+        "Where the command answers GET /live and /ready: host:port, or the path of a Unix socket.",
+        None, example='"127.0.0.1:8000"',
+    )  # fmt: skip
+    pidfile: str | None = key(
+        "A file for the command's process id; it is refused while another command holds it.",
+        None, example="/run/greenq/worker.pid",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

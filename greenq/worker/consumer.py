@@ -13,9 +13,13 @@ from greenq.brokers.base import Broker
 from greenq.errors import GreenqError
 from greenq.message import Delivery, Outcome, Settlement, Verdict
 from greenq.protocol import name_of
+from greenq.results.base import ResultStore
 from greenq.worker.handlers import Handler, limits_of
+from greenq.worker.reach import Reach
+from greenq.worker.reruns import Reruns
 from greenq.worker.runner import Runner
 from greenq.worker.settler import Settler
+from greenq.worker.suspects import Suspects
 from pools.base import Call, Pool
 from pools.errors import PoolClosed
 
@@ -63,8 +67,9 @@ class Consumer:
         pool: where deliveries run.
         queues: most important first.
         prefetch: how many deliveries may wait here beyond those that run.
-        max_deliveries: a message delivered this often is given up.
+        max_deliveries: a message that so many deaths are charged to is given up.
         timeout: seconds that settling before a run may take (``acks_late=False``).
+        store: asked whether a suspect's end is recorded already; None if no results are kept.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Consumer:
         prefetch: int,
         max_deliveries: int,
         timeout: float,
+        store: ResultStore | None = None,
     ) -> None:
         self._broker = broker
         self._pool = pool
@@ -84,12 +90,19 @@ class Consumer:
         self._settler = settler
         self._queues = list(queues)
         self._prefetch = prefetch
-        self._max_deliveries = max_deliveries
         self._timeout = timeout
         self._reserved: deque[Run] = deque()
         self._stopping = threading.Event()
         self._quiet = threading.Event()
+        self.suspects = Suspects(
+            broker, store, pool, settler, runner.endings, Reruns(settler, self._held), self._begin,
+            max_deliveries, timeout,
+        )  # fmt: skip
+        """Those who were in flight at a death; they start in a service of their own."""
         self.started = 0
+        self._unreached = False
+        self.reach: Reach | None = None
+        """Told when fetching fails, and when it works again."""
         self.on_idle: Callable[[], None] | None = None
         """Told when a fetch found nothing and nothing runs; a burst worker ends then."""
 
@@ -107,6 +120,9 @@ class Consumer:
                     break
                 except GreenqError as error:
                     log.warning("nothing can be fetched, next attempt in %.2g s: %s", away, error)
+                    self._unreached = True
+                    if self.reach is not None:
+                        self.reach.failed("fetch")
                     self._stopping.wait(away)
                     away = min(away * 2, AWAY_MOST)
         finally:
@@ -126,32 +142,59 @@ class Consumer:
         if count:
             runs = [self._reserved.popleft() for _ in range(count)]
             try:
-                self._start(runs)
+                self._settle_early(runs)
+                self._start(runs, self._ended)
             except BaseException:
                 # What is leased and not running must stay in sight, or it would wait for ever.
                 self._reserved.extendleft(runs)
                 raise
 
     def _fetch(self, room: int, timeout: float) -> None:
-        handlers = self._runner.handlers
         deliveries = self._broker.fetch(self._queues, room, timeout)
+        if self._unreached:
+            self._unreached = False
+            if self.reach is not None:
+                self.reach.succeeded("fetch")
         for delivery in deliveries:
-            if delivery.attempts >= self._max_deliveries:
-                self._settler.add(self._runner.endings.exhausted(delivery))
-                continue
-            name = name_of(delivery.message) if delivery.message is not None else None
-            self._reserved.append(Run(delivery, handlers.get(name) if name is not None else None))
-        if not deliveries and self.on_idle is not None and not self.running():
+            if delivery.attempts:
+                self.suspects.add(delivery)
+            else:
+                self._reserved.append(self._run_of(delivery))
+        if not deliveries and self.on_idle is not None and not self.running() and not len(self.suspects):
             self.on_idle()
 
-    def _start(self, runs: list[Run]) -> None:
-        """Run them; what has been taken care of is taken out of `runs`, whatever happens to the rest."""
-        runs.reverse()  # so that the first is last, where it is cheap to take out
+    def _run_of(self, delivery: Delivery) -> Run:
+        name = name_of(delivery.message) if delivery.message is not None else None
+        return Run(delivery, self._runner.handlers.get(name) if name is not None else None)
+
+    def _begin(self, suspects: Sequence[Delivery], done: Callable[[Call], None]) -> list[Delivery]:
+        """Run suspects, and tell their ends to `done` too; those that can be run."""
+
+        def ended(call: Call) -> None:
+            self._ended(call)
+            done(call)
+
+        runs = [self._run_of(delivery) for delivery in suspects]
+        self._settle_early(runs)
+        started = [run.delivery for run in runs]
+        try:
+            self._start(runs, ended)
+        finally:
+            for run in runs:
+                self._put_back(run.delivery)
+        return started
+
+    def _settle_early(self, runs: list[Run]) -> None:
+        """Acknowledge what is run at most once; what is not ours any more, or can't be run, is taken out."""
         early = [run for run in runs if run.handler is not None and not run.handler.acks_late]
         if early:
             ours = self._acknowledge_early(early)
             runs[:] = [run for run in runs if run.handler is None or run.handler.acks_late or run in ours]
-        spawn, work, ended = self._pool.spawn, self._runner.run, self._ended
+
+    def _start(self, runs: list[Run], ended: Callable[[Call], None]) -> None:
+        """Run them; what has been taken care of is taken out of `runs`, whatever happens to the rest."""
+        runs.reverse()  # so that the first is last, where it is cheap to take out
+        spawn, work = self._pool.spawn, self._runner.run
         while runs:
             run = runs[-1]
             spawn(work, run.delivery, done=ended, tag=run)
@@ -199,6 +242,7 @@ class Consumer:
     def stop(self) -> None:
         """Fetch nothing more; what runs goes on."""
         self._stopping.set()
+        self.suspects.stop()
         self._broker.wake()
 
     def running(self) -> list[Call]:
@@ -208,7 +252,7 @@ class Consumer:
     def drain(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until nothing runs any more; True if so."""
         deadline = time.monotonic() + timeout
-        while not self._quiet.is_set() or self.running():
+        while not (self._quiet.is_set() and self.suspects.quiet.is_set()) or self.running():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -226,7 +270,14 @@ class Consumer:
                 run.ending = GIVEN_UP
                 self._end(run.delivery, self._runner.returned)
 
+    def _held(self) -> list[Delivery]:
+        """What runs, or is about to."""
+        return [run.delivery for run in (*[call.tag for call in self.running()], *self._reserved.copy())]
+
     def _give_back(self) -> None:
         for run in self._reserved:
-            self._settler.add(Outcome(run.delivery, settlement=Settlement(run.delivery, Verdict.REQUEUE)))
+            self._put_back(run.delivery)
         self._reserved.clear()
+
+    def _put_back(self, delivery: Delivery) -> None:
+        self._settler.add(Outcome(delivery, settlement=Settlement(delivery, Verdict.REQUEUE)))

@@ -12,7 +12,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from greenq.worker.supervision.handover import EXIT_MISTAKE, EXIT_RECYCLE, take_over
+from greenq.worker.supervision.handover import EXIT_MISTAKE, EXIT_UNAVAILABLE, take_over
 
 __all__ = ["main"]
 
@@ -25,11 +25,16 @@ def main(fd: int) -> NoReturn:
     """Run one worker as the spec in the pipe `fd` says, and exit."""
     spec = take_over(fd)
     die_with_parent(spec["supervisor"])
-    from greenq.errors import GreenqError
+    for inherited in (spec["line"], spec["page"]):
+        os.set_inheritable(inherited, False)
+    from greenq.errors import BrokerUnreachable, GreenqError
     from pools.errors import PoolError
 
     try:
         code = run(spec)
+    except BrokerUnreachable as error:
+        tell(f"greenq worker: {error}")
+        code = EXIT_UNAVAILABLE
     except (GreenqError, PoolError) as error:
         tell(f"greenq worker: {error}")
         code = EXIT_MISTAKE
@@ -50,7 +55,11 @@ def run(spec: dict[str, Any]) -> int:
     from greenq.loading import load_app
     from greenq.worker import logs
     from greenq.worker.banner import banner
+    from greenq.worker.line import Line
+    from greenq.worker.page import Page
     from greenq.worker.worker import Worker
+
+    line = Line(spec["line"])
 
     app = load_app(spec["app"])
     spare_the_collector()
@@ -64,18 +73,22 @@ def run(spec: dict[str, Any]) -> int:
         index=spec["index"],
         burst=spec["burst"],
         release=tuple(spec["release"]),
+        release_uncharged=tuple(spec["release_uncharged"]),
+        page=Page(spec["page"]),
         overrides=overrides(spec),
         config=spec["config"],
     )
     logs.setup(app.settings.log, worker.node)
     worker.on_finish = listener.post
+    worker.on_recycle = lambda why: line.tell(recycle=why)
     worker.start()
-    os.write(spec["ready"], str(app.settings.worker.shutdown_timeout).encode())
-    os.close(spec["ready"])
-    if spec["index"] == 0 and not spec["release"]:
+    settings = app.settings
+    line.tell(up={"shutdown_timeout": settings.worker.shutdown_timeout, "patience": settings.broker.patience})
+    line.listen(worker.give_back)
+    if spec["first"]:
         main = app.main or spec["app"]
         tell(banner(app.config, main, len(app.tasks), worker.node, __version__, worker.pool.capacity))
-    return obey(worker, listener, app.settings.worker.shutdown_timeout)
+    return obey(worker, listener, line, settings.worker.shutdown_timeout)
 
 
 def tell(text: str) -> None:
@@ -195,7 +208,7 @@ class Mailbox:
             return None
 
 
-def obey(worker: Any, mailbox: Mailbox, shutdown_timeout: float) -> int:
+def obey(worker: Any, mailbox: Mailbox, line: Any, shutdown_timeout: float) -> int:
     """Wait for the first signal or the worker's own wish to end, then stop it; the exit code."""
     import logging
     import threading
@@ -204,6 +217,8 @@ def obey(worker: Any, mailbox: Mailbox, shutdown_timeout: float) -> int:
     first = mailbox.wait()
     while first is not None and first not in (0, *STOP_SIGNALS):
         first = mailbox.wait()
+    if mailbox.reason == "burst":
+        line.tell(burst=True)
     if first:
         log.warning(
             "stopping: running tasks get %g s to finish; a second signal puts them back at once",
@@ -229,8 +244,8 @@ def obey(worker: Any, mailbox: Mailbox, shutdown_timeout: float) -> int:
     log.info("stopped" if clean else "stopped; what had not finished went back to its queue")
     if first:
         return 0
-    if mailbox.reason == "max_tasks":
-        return EXIT_RECYCLE
+    if mailbox.reason == "unreachable":
+        return EXIT_UNAVAILABLE
     return 0 if mailbox.reason == "burst" else 1
 
 

@@ -1,41 +1,42 @@
 """The process above the workers: starts them, restarts those that die, passes signals on.
 
 It imports neither the application nor anything heavy, runs no threads, and handles no messages. What it
-knows of a worker is its process id, and the name under which that process leases messages: the successor
-of a dead one is told that name and gives the leases back at once.
+knows of a worker is its process id, what the worker says on its line, and the name under which that process
+leases messages: another worker is told the names of the dead and gives their leases back at once.
 """
 
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import sys
 import time
 from typing import Any, NoReturn
 
-from greenq.worker.supervision.child import Child
+from greenq.worker.supervision.child import Child, Gone
 from greenq.worker.supervision.handover import (
     EXIT_MISTAKE,
-    EXIT_RECYCLE,
+    EXIT_UNAVAILABLE,
     hand_over,
     interpreter,
     keep_standard_streams,
     take_over,
 )
 from greenq.worker.supervision.journal import say
+from greenq.worker.supervision.lookout import Lookout
+from greenq.worker.supervision.place import BACKOFF_MOST, Place
+from greenq.worker.supervision.replacing import Replacing
+from greenq.worker.supervision.signals import WATCHED, Signals
 from greenq.worker.supervision.spawning import spawn
 
 __all__ = ["Supervisor", "launch", "main"]
 
-SETTLED_AFTER = 10.0
-"""Seconds that a worker must live; one that dies earlier is restarted more and more slowly."""
-BACKOFF_FIRST, BACKOFF_MOST = 0.5, 30.0
 GIVE_UP_AFTER = 5
 """A worker that fails so often at its start, and never came up, will not: the command ends."""
-GRACE = 5.0
-"""Seconds beyond `worker.shutdown_timeout` before a worker that does not end is killed."""
-
-WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+AWAY_MOST = 5.0
+"""Seconds between attempts to start a worker while the broker can't be reached."""
+LONGEST_TURN = 60.0
 
 
 def launch(spec: dict[str, Any]) -> NoReturn:
@@ -46,7 +47,10 @@ def launch(spec: dict[str, Any]) -> NoReturn:
             ``processes``, ``burst``, ``shutdown_timeout`` (seconds, until the application says otherwise).
     """
     keep_standard_streams()
-    os.execv(sys.executable, interpreter("greenq.worker.supervisor", hand_over(spec)))
+    fd = hand_over(spec)
+    # What arrives before the supervisor listens would end it in its own way.
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    os.execv(sys.executable, interpreter("greenq.worker.supervisor", fd))
 
 
 class Supervisor:
@@ -54,61 +58,94 @@ class Supervisor:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
-        self._children = [Child(i) for i in range(spec["processes"])]
+        self._places = [Place(i) for i in range(spec["processes"])]
+        self._replacing = Replacing(self._places, self._start)
+        self._lookout = Lookout(spec)
+        self._selector = selectors.DefaultSelector()
+        self._gone: list[Gone] = []
         self._stopping = False
         self._generation = 0
-        self._replacing: list[Child] = []
         self._exitcode = 0
         self._terminal = next((fd for fd in range(3) if os.isatty(fd)), None)
 
     def run(self) -> int:
         """Supervise until the end; the exit code of the whole command."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-        while True:
-            self._start_due()
-            if not any(child.pid for child in self._children) and not self._pending():
-                return self._exitcode
-            info = signal.sigtimedwait(WATCHED, self._next_deadline())
-            if info is not None:
-                self._handle(info.si_signo)
-            self._reap()
-            self._kill_late()
+        with Signals() as signals, self._selector:
+            self._selector.register(signals, selectors.EVENT_READ, lambda: self._obey(signals))
+            while self._places_are_open():
+                for key, _ in self._selector.select(self._pause()):
+                    key.data()
+                self._reap()
+                self._lookout.look(self._places)
+                self._kill_late()
+                self._give_back()
+                if not self._stopping:
+                    self._replacing.step()
+        return self._exitcode
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _pending(self) -> bool:
-        return not self._stopping and any(c.start_at is not None for c in self._children)
-
-    def _start_due(self) -> None:
-        if self._stopping:
-            return
+    def _places_are_open(self) -> bool:
+        """Start who is due; False once nobody lives and nobody shall."""
         now = time.monotonic()
-        for child in self._children:
-            if child.start_at is not None and child.start_at <= now:
-                self._start(child)
+        for place in () if self._stopping else self._places:
+            if place.child is None and place.start_at is not None and place.start_at <= now:
+                self._fill(place)
+        return any(
+            place.children() or (not self._stopping and place.start_at is not None) for place in self._places
+        )
 
-    def _start(self, child: Child) -> None:
+    def _fill(self, place: Place) -> None:
+        place.child = self._start(place)
+        if place.child is None:
+            self._put_off(place, "is not there")
+
+    def _start(self, place: Place) -> Child | None:
         self._generation += 1
-        child.process = f"{os.uname().nodename}:{os.getpid()}:{self._generation}:{os.urandom(4).hex()}"
-        spec = {
-            **self._spec,
-            "process": child.process,
-            "index": child.index,
-            "release": child.dead,
-            "supervisor": os.getpid(),
-        }
-        child.kill_at = None
+        name = f"{os.uname().nodename}:{os.getpid()}:{self._generation}:{os.urandom(4).hex()}"
+        first = place.index == 0 and not place.came_up
         try:
-            child.pid, child.news = spawn(spec)
+            child = spawn({**self._spec, "process": name, "index": place.index, "first": first}, self._gone)
         except OSError as error:
-            self._put_off(child, f"could not be started ({error})")
-            return
-        child.patience = self._spec["shutdown_timeout"]
-        child.started = time.monotonic()
-        child.start_at = None
-        child.dead = []
+            say(f"worker {place.index} could not be started ({error})")
+            return None
+        self._gone = []
+        self._selector.register(child.line, selectors.EVENT_READ, lambda: self._hear(place, child))
+        return child
 
-    # ── signals ──────────────────────────────────────────────────────────────────────────────────────────
+    def _put_off(self, place: Place, how: str, lived: float = 0.0, most: float = BACKOFF_MOST) -> None:
+        """Start another one, later with every failure."""
+        pause = place.put_off(lived, most)
+        place.start_at = time.monotonic() + pause
+        say(f"worker {place.index} {how}; restarting it" + (f" in {pause:g} s" if pause else ""))
+
+    def _pause(self) -> float:
+        """Seconds until something is due."""
+        due = [c.kill_at for place in self._places for c in place.children() if c.kill_at is not None]
+        if not self._stopping:
+            due += [p.start_at for p in self._places if p.child is None and p.start_at is not None]
+            due += self._replacing.due()
+        if self._lookout.due is not None:
+            due.append(self._lookout.due)
+        now = time.monotonic()
+        return max(0.0, min([LONGEST_TURN, *(at - now for at in due)]))
+
+    # ── what arrives ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _hear(self, place: Place, child: Child) -> None:
+        was_up = child.came_up
+        if not child.hear():
+            # It is about to end; an end of file would be reported again and again.
+            self._selector.unregister(child.line)
+        if child.came_up and not was_up:
+            place.came_up = True
+            place.patience, place.away_since = child.patience, None
+            if child is place.successor and not self._stopping:
+                self._replacing.came_up(place)
+
+    def _obey(self, signals: Signals) -> None:
+        for signum in signals.take():
+            self._handle(signum)
 
     def _handle(self, signum: int) -> None:
         if signum == signal.SIGHUP and self._terminal is not None and not os.isatty(self._terminal):
@@ -116,106 +153,114 @@ class Supervisor:
             signum = signal.SIGTERM
         if signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self._stop_all(at_once=self._stopping)
-        elif signum == signal.SIGHUP:
+        elif signum == signal.SIGHUP and not self._stopping:
             say("replacing the workers one by one")
-            # Asked again meanwhile, those that were replaced have their turn once more.
-            first = self._replacing[:1]
-            self._replacing = first + [c for c in self._children if c.pid and c not in first]
-            if not first:
-                self._replace_next()
-
-    def _replace_next(self) -> None:
-        # One that has died is being replaced already.
-        self._replacing = [child for child in self._replacing if child.pid]
-        if self._replacing and not self._stopping:
-            self._stop(self._replacing[0])
+            self._replacing.ask()
 
     def _stop_all(self, at_once: bool = False) -> None:
         self._stopping = True
-        for child in self._children:
-            if child.pid:
-                self._stop(child, at_once)
-
-    def _stop(self, child: Child, at_once: bool = False) -> None:
-        """Tell it to stop, and when it is late; said again, the earliest end counts."""
-        os.kill(child.pid, signal.SIGTERM)
-        child.hear()
-        kill_at = time.monotonic() + (0.0 if at_once else child.patience) + GRACE
-        child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
+        for place in self._places:
+            for child in place.children():
+                # One that is leaving was told already, and a second signal would end its tasks.
+                if at_once or not child.stopping:
+                    child.stop(at_once)
 
     def _kill_late(self) -> None:
         now = time.monotonic()
-        for child in self._children:
-            if child.pid and child.kill_at is not None and child.kill_at <= now:
-                say(f"worker {child.index} (process {child.pid}) did not end in time and is killed")
-                os.kill(child.pid, signal.SIGKILL)
-                child.kill_at = None
+        for place in self._places:
+            for child in place.children():
+                if child.kill_at is not None and child.kill_at <= now:
+                    what = "end" if child.stopping else "come up"
+                    say(f"worker {place.index} (process {child.pid}) did not {what} in time and is killed")
+                    child.kill()
 
-    def _next_deadline(self) -> float:
-        now = time.monotonic()
-        due = [c.start_at for c in self._children if c.start_at is not None and not self._stopping]
-        due += [c.kill_at for c in self._children if c.kill_at is not None and c.pid]
-        return max(0.0, min([60.0, *(at - now for at in due)]))
+    def _give_back(self) -> None:
+        """Let somebody who lives return what the dead held; if nobody can, who is started next does."""
+        if self._gone:
+            for child in (place.child for place in self._places):
+                if child and child.came_up and not child.stopping and child.give_back(self._gone):
+                    self._gone = []
+                    return
 
     # ── deaths ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _reap(self) -> None:
-        for child in self._children:
-            if child.pid:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-                if pid:
-                    self._ended(child, os.waitstatus_to_exitcode(status))
+        """Wait for all that have ended, strangers too: in a container orphans become ours."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for place in self._places:
+                for child in place.children():
+                    if child.pid == pid:
+                        self._ended(place, child, os.waitstatus_to_exitcode(status))
 
-    def _ended(self, child: Child, code: int) -> None:
-        pid, child.pid = child.pid, 0
-        lived = time.monotonic() - child.started
+    def _ended(self, place: Place, child: Child, code: int) -> None:
         child.hear()
-        os.close(child.news)
+        if child.line in self._selector.get_map():
+            self._selector.unregister(child.line)
+        child.close()
+        self._gone += child.gone
+        if code != 0:
+            self._gone.append((child.process, child.killed_at is None))
         if self._stopping:
             # One that had not come as far as its own handlers ends by the signal itself, holding nothing.
             if code != -signal.SIGTERM:
                 self._exitcode = self._exitcode or (code if code > 0 else int(code < 0))
-            return
-        if self._replacing and self._replacing[0] is child:
-            self._replacing.pop(0)
-            if code != 0:
-                child.dead.append(child.process)
-            child.start_at = 0.0
-            self._start(child)
-            self._replace_next()
-        elif code == 0:
-            child.start_at = None
-        elif code == EXIT_RECYCLE:
-            child.start_at = 0.0
-        elif code == EXIT_MISTAKE and not child.came_up:
+            place.remove(child)
+        elif child is place.successor:
+            self._replacing.failed(place, _how(code))
+        else:
+            self._replacing.ended(place, child)
+            if place.remove(child) and place.child is None:
+                self._left_empty(place, child, code)
+
+    def _left_empty(self, place: Place, child: Child, code: int) -> None:
+        """Who worked in `place` has ended, and no successor was coming up."""
+        lived = time.monotonic() - child.started
+        how = f"(process {child.pid}) {_how(code)}"
+        place.start_at = 0.0
+        if child.finished and code == 0:
+            place.start_at = None
+        elif child.killed_at is not None:
+            say(f"worker {place.index} {how}; starting another")
+        elif code == EXIT_UNAVAILABLE:
+            self._unavailable(place, child, how)
+        elif code == EXIT_MISTAKE and not place.came_up:
             # It said why. Were it started again it would say so again.
             self._give_up(EXIT_MISTAKE)
+        elif code > 0 and not place.came_up and place.failures + 1 >= GIVE_UP_AFTER:
+            say(f"worker {place.index} failed at its start {GIVE_UP_AFTER} times in a row; giving up")
+            self._give_up(1)
         else:
-            self._died(child, pid, code, lived)
+            self._put_off(place, how, lived)
+
+    def _unavailable(self, place: Place, child: Child, how: str) -> None:
+        """The broker could not be reached: not at the start, or for longer than it may be away."""
+        now = time.monotonic()
+        if not place.came_up:
+            self._give_up(EXIT_MISTAKE)
+            return
+        if place.away_since is None:
+            place.away_since = now
+        if child.came_up or (place.patience is not None and now - place.away_since > place.patience):
+            say(f"worker {place.index} {how}: the broker is away for too long; giving up")
+            self._give_up(EXIT_UNAVAILABLE)
+            return
+        self._put_off(place, how, most=AWAY_MOST)
 
     def _give_up(self, exitcode: int) -> None:
         self._exitcode = exitcode
         self._stop_all()
 
-    def _died(self, child: Child, pid: int, code: int, lived: float) -> None:
-        child.dead.append(child.process)
-        if lived > SETTLED_AFTER:
-            child.failures = 0
-        if code > 0 and not child.came_up and child.failures + 1 >= GIVE_UP_AFTER:
-            say(f"worker {child.index} failed at its start {GIVE_UP_AFTER} times in a row; giving up")
-            self._give_up(1)
-            return
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        self._put_off(child, f"(process {pid}) {how}")
 
-    def _put_off(self, child: Child, how: str) -> None:
-        """Start it again, later with every failure."""
-        child.failures += 1
-        pause = min(BACKOFF_FIRST * 2 ** (child.failures - 2), BACKOFF_MOST) if child.failures > 1 else 0.0
-        say(f"worker {child.index} {how}; restarting it" + (f" in {pause:g} s" if pause else ""))
-        child.start_at = time.monotonic() + pause
+def _how(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def main(fd: int) -> NoReturn:
-    """Supervise the workers that the spec in the pipe `fd` describes, and exit as they did."""
+    """Supervise the workers that the spec in the file `fd` describes, and exit as they did."""
     sys.exit(Supervisor(take_over(fd)).run())

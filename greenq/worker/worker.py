@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from greenq.app import GreenQ
@@ -15,6 +15,7 @@ from greenq.worker.consumer import Consumer
 from greenq.worker.duties.blocked import Blocked
 from greenq.worker.duties.housekeeping import Housekeeping
 from greenq.worker.duties.lease import Lease
+from greenq.worker.duties.recycling import Recycling
 from greenq.worker.duties.summary import Summary
 from greenq.worker.limits import (
     Limits,
@@ -23,6 +24,7 @@ from greenq.worker.limits import (
     warn_of_endless,
 )
 from greenq.worker.page import Page
+from greenq.worker.reach import Reach
 from greenq.worker.runner import Runner
 from greenq.worker.settler import Settler
 from pools import table
@@ -88,12 +90,13 @@ class Worker:
         self.node = node_name(settings.worker.node, index)
         self.process = process or f"{self.node}:{os.getpid()}:{os.urandom(4).hex()}"
         self.on_finish: Callable[[str], None] | None = None
-        """Told once why the worker wants to end by itself: ``"burst"`` or ``"max_tasks"``, or what failed."""
+        """Told once why the worker wants to end by itself: ``"burst"``, ``"unreachable"``, or what failed."""
+        self.on_recycle: Callable[[str], None] | None = None
+        """Told once why this process should be replaced; the worker goes on until it is stopped."""
         self._release = release
         self._release_uncharged = release_uncharged
         self.page = page
         self._burst = burst
-        self._max_tasks = settings.worker.max_tasks
         self._finished = False
         self._failed = False
         self._services: list[Service] = []
@@ -128,9 +131,15 @@ class Worker:
         )
         self._consumer = Consumer(
             self._broker, self.pool, self._runner, self._settler, settings.worker.queues,
-            settings.worker.prefetch, settings.worker.max_deliveries, settings.broker.timeout,
+            settings.worker.prefetch, settings.worker.max_deliveries, settings.broker.timeout, self._store,
         )  # fmt: skip
-        self._lease = Lease(self._broker, settings.worker.lease)
+        self._reach = Reach(settings.broker.patience, self._show_reach, self._lose_patience)
+        self._consumer.reach = self._reach
+        self._lease = Lease(self._broker, settings.worker.lease, self._reach)
+        limits = settings.worker
+        self._recycling = Recycling(
+            limits.max_tasks, limits.max_age, limits.max_memory, self._announce_recycling
+        )
         self._blocked = Blocked(self.pool, self._runner.who, self.page)
         self._limits = Limits(self.pool, self._consumer, handlers)
         self._housekeeping = Housekeeping(self._broker, self._store, settings.worker.lease)
@@ -146,9 +155,8 @@ class Worker:
         """
         settings = self.app.settings
         self._broker.declare(settings.worker.queues)
-        for process in (*self._release, *self._release_uncharged):
-            returned = self._broker.release(process, charge=process in self._release)
-            log.info("%d messages of a dead predecessor went back to their queues", returned)
+        self._give_back(self._release, True)
+        self._give_back(self._release_uncharged, False)
         self._broker.lease(self.process, settings.worker.lease)
         warn_of_endless(self._broker.guarantees.longest_hold, self._runner.handlers.values())
         self._running = True
@@ -162,9 +170,13 @@ class Worker:
         self._serve(self._summary.run, "summary")
         if self._burst:
             self._consumer.on_idle = self._finish_burst
-        if self._max_tasks is not None:
-            self._settler.on_commit = self._count
+        if settings.worker.max_tasks is not None:
+            self._settler.on_commit = lambda _: self._recycling.count(self._settler.committed)
+        if not self._recycling.idle:
+            self._serve(self._recycling.run, "recycling")
+        self._serve(self._consumer.suspects.run, "suspects")
         self._serve(self._consumer.run, "consumer")
+        self._show_reach(True)
 
     def _serve(self, run: Callable[[], None], name: str) -> None:
         def guarded() -> None:
@@ -177,6 +189,39 @@ class Worker:
 
         self._services.append(self.pool.service(guarded, f"greenq-{name}"))
 
+    # ── what a supervisor hears and asks for ─────────────────────────────────────────────────────────────
+
+    def give_back(self, processes: Sequence[str], charge: bool) -> None:
+        """Return the messages that dead processes held to their queues, if the broker can be reached.
+
+        Parameters:
+            processes: the names under which they leased them.
+            charge: what they ran becomes suspect; False if they were ended on purpose.
+        """
+        try:
+            self._give_back(processes, charge)
+        except GreenqError as error:
+            log.warning("what a dead process held returns when its lease ends: %s", error)
+
+    def _give_back(self, processes: Sequence[str], charge: bool) -> None:
+        for process in processes:
+            returned = self._broker.release(process, charge)
+            log.info("%d messages of a dead predecessor went back to their queues", returned)
+
+    def _show_reach(self, reachable: bool) -> None:
+        if self.page is not None:
+            self.page.ready = reachable and self._end is None
+
+    def _lose_patience(self, away: float) -> None:
+        log.error(
+            "the broker has been away for %.0f s, longer than broker.patience allows: this worker ends", away
+        )
+        self._finish("unreachable")
+
+    def _announce_recycling(self, why: str) -> None:
+        if self.on_recycle is not None:
+            self.on_recycle(why)
+
     # ── ending by itself ─────────────────────────────────────────────────────────────────────────────────
 
     def _finish_burst(self) -> None:
@@ -185,10 +230,6 @@ class Worker:
         depth = self._broker.depth()
         if not any(depth[queue].ready for queue in self.app.settings.worker.queues if queue in depth):
             self._finish("burst")
-
-    def _count(self, _: int) -> None:
-        if self._max_tasks is not None and self._settler.committed >= self._max_tasks:
-            self._finish("max_tasks")
 
     def _fail(self, reason: str) -> None:
         """End if nobody else sees to it: what is leased here and not run would wait as long as we live."""
@@ -209,6 +250,8 @@ class Worker:
     def drain(self, timeout: float) -> bool:
         """Fetch nothing more, and wait up to `timeout` seconds for what runs; True if it all ended."""
         self._consumer.stop()
+        if self.page is not None:
+            self.page.ready = False
         return self._consumer.drain(timeout)
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -250,6 +293,7 @@ class Worker:
         self._limits.stop()
         self._housekeeping.stop()
         self._summary.stop()
+        self._recycling.stop()
         for service in self._services:
             service.join(1.0)
         self._let_go()
@@ -288,6 +332,7 @@ class Worker:
             "committed": self._settler.committed,
             "lost_leases": self._settler.lost,
             "running": len(self._consumer.running()),
+            "suspects": len(self._consumer.suspects),
             "capacity": self.pool.capacity,
             "waiting": self._settler.waiting,
         }

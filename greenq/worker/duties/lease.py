@@ -6,6 +6,7 @@ import logging
 
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError
+from greenq.worker.reach import Reach
 from pools.native import NativeThread, Signal, start
 
 __all__ = ["Lease"]
@@ -18,10 +19,12 @@ class Lease:
 
     Parameters:
         seconds: the lease's length; it is renewed three times in that time.
+        reach: told whether the broker was reached.
     """
 
-    def __init__(self, broker: Broker, seconds: float) -> None:
+    def __init__(self, broker: Broker, seconds: float, reach: Reach) -> None:
         self._broker = broker
+        self._reach = reach
         self._every = seconds / 3
         self._stopping = Signal()
         self._thread: NativeThread | None = None
@@ -38,9 +41,12 @@ class Lease:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
+            self._reach.look()
             try:
                 self._broker.renew()
+                self._reach.succeeded("renew")
             except GreenqError as error:
                 log.warning("the lease could not be renewed: %s", error)
+                self._reach.failed("renew")
             except Exception:
                 log.exception("the lease could not be renewed")

@@ -7,12 +7,23 @@ import os
 import sys
 from typing import Any
 
-__all__ = ["EXIT_MISTAKE", "EXIT_RECYCLE", "hand_over", "interpreter", "keep_standard_streams", "take_over"]
+__all__ = [
+    "EXIT_MISTAKE",
+    "EXIT_UNAVAILABLE",
+    "anonymous_file",
+    "hand_over",
+    "interpreter",
+    "keep_standard_streams",
+    "take_over",
+]
 
 EXIT_MISTAKE = 2
 """A worker that ends so was set up wrongly: starting it again would not help."""
-EXIT_RECYCLE = 75
-"""A worker that ends so has done its share (`worker.max_tasks`) and wants a successor."""
+EXIT_UNAVAILABLE = 69
+"""A worker that ends so could not reach its broker, at its start or for longer than `broker.patience`.
+
+Source: EX_UNAVAILABLE of sysexits.h.
+"""
 
 
 def interpreter(module: str, fd: int) -> list[str]:
@@ -31,7 +42,9 @@ def keep_standard_streams() -> None:
             os.fstat(fd)
         except OSError:
             # It gets the lowest number that is free: this one.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            os.open(os.devnull, os.O_RDWR)
+        # The command line opens what is closed too, but for itself only.
+        os.set_inheritable(fd, True)
 
 
 def hand_over(spec: dict[str, Any]) -> int:
@@ -39,15 +52,27 @@ def hand_over(spec: dict[str, Any]) -> int:
 
     A pipe would hold 64 KiB, and block for ever with thousands of queues.
     """
+    fd = anonymous_file("greenq-spec")
+    with open(fd, "wb", closefd=False) as file:
+        file.write(json.dumps(spec).encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.set_inheritable(fd, True)
+    return fd
+
+
+def anonymous_file(name: str) -> int:
+    """A new file that no directory has, gone with its last descriptor.
+
+    Parameters:
+        name: for whoever looks at what a process has open.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name)
     # Not at the top: workers import this module before they patch, and that one makes a lock.
     import tempfile
 
     with tempfile.TemporaryFile() as file:
-        file.write(json.dumps(spec).encode())
-        file.seek(0)
-        fd = os.dup(file.fileno())
-    os.set_inheritable(fd, True)
-    return fd
+        return os.dup(file.fileno())
 
 
 def take_over(fd: int) -> dict[str, Any]:

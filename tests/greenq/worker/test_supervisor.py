@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from greenq.errors import WorkerLost
+from greenq.worker.page import Page
+from greenq.worker.supervision.child import Child
 from greenq.worker.supervisor import Supervisor
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
@@ -138,7 +141,7 @@ def test_a_worker_that_does_not_end_when_it_is_replaced_is_killed(shop: Shop) ->
     until(lambda: shop.lines() == ["blocked"])
     (child,) = worker.children()
     worker.signal(signal.SIGHUP)
-    until(lambda: worker.children() not in ([], [child]), what="the successor")
+    until(lambda: child not in worker.children(), what="the predecessor's end")
     assert "did not end in time and is killed" in worker.output
     assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
 
@@ -161,18 +164,19 @@ def test_signals_again_and_again_do_not_put_off_the_end(monkeypatch) -> None:
     sent = []
     monkeypatch.setattr(os, "kill", lambda pid, signum: sent.append((pid, signum)))
     supervisor = Supervisor({"processes": 1, "shutdown_timeout": 30.0})
-    (child,) = supervisor._children
-    child.pid = 12345
-    child.news, writer = os.pipe()
-    os.write(writer, b"100.0")
-    os.close(writer)
+    line, theirs = socket.socketpair()
+    line.setblocking(False)
+    child = Child(12345, "process", line, Page())
+    supervisor._places[0].child = child
+    theirs.send(b'{"up": {"shutdown_timeout": 100.0, "patience": null}}\n')
     ends = []
     for _ in range(4):
         supervisor._handle(signal.SIGTERM)
         ends.append(child.kill_at)
     assert ends[0] > ends[1] + 50, "the application's own shutdown_timeout counts"
     assert ends[1] == ends[2] == ends[3]
-    os.close(child.news)
+    theirs.close()
+    child.close()
 
 
 def test_a_number_of_processes_that_only_the_code_names_is_refused(shop: Shop) -> None:
