@@ -14,6 +14,8 @@ from pools import native
 __all__ = ["Transport", "context_of", "dial", "reason"]
 
 CHUNK = 262_144
+OTHER_HOST = (62, 64)
+"""OpenSSL's numbers for a certificate of another name, or another address."""
 HANDSHAKE_WITHIN = 30.0
 """Seconds for TLS over a socket that says nothing of its own."""
 
@@ -142,6 +144,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in OTHER_HOST:
+            return f"{error.verify_message}: use the host's name as it is there, or ssl_check_hostname=false"
         return f"its certificate is not trusted ({error.verify_message}): give ssl_ca_certs"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or error})"

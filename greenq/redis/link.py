@@ -27,6 +27,8 @@ CONNECT_WITHIN = 5.0
 DOUBT_AFTER, DOUBT_FOR = 2.0, 0.5
 """Seconds of waiting for an answer after which another connection is asked whether the server is there; and
 how long the answer may still be on its way if it is."""
+OTHER_HOST = (62, 64)
+"""OpenSSL's numbers for a certificate of another name, or another address."""
 LONG_IDLE = 0.2
 """Seconds after which a connection is looked at before it is used again: the server may have ended it."""
 
@@ -311,6 +313,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in OTHER_HOST:
+            return f"{error.verify_message}: use the host's name as it is there, or ssl_check_hostname=false"
         return f"its certificate is not trusted ({error.verify_message}): give ssl_ca_certs"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or error})"

@@ -100,11 +100,17 @@ class Publisher:
         else:
             # Whatever became of the messages, the next ones need not say again that there is such a queue.
             self._declared |= undeclared
-        for reply, some in zip(replies, places, strict=False):
+        for reply, some, command in zip(replies, places, commands, strict=False):
             if type(reply) is ReplyError:
-                problem: GreenqError | None = PublishError(f"{refusal(str(reply))}; nothing was sent")
+                problem: GreenqError | None = _refused(command, reply)
             else:
                 problem = failed
             if problem is not None:
                 for i in some:
                     errors[i] = problem
+
+
+def _refused(command: Sequence[Any], reply: ReplyError) -> PublishError:
+    refused = refusal(str(reply))
+    about = f"the list {command[1]!r:.80}: " if refused.code == "WRONGTYPE" else ""
+    return PublishError(f"{about}{refused}; nothing was sent")

@@ -30,6 +30,8 @@ QUIET_WITHIN = 90.0
 """Seconds until all is done that was sent."""
 SENT_WITHIN = 5.0
 """Seconds that sending may take; an error must come then."""
+COUNTED = 6
+"""How often, a second apart, what a worker has is counted."""
 SLACK = 3.0
 """Seconds that a busy machine may add to a deadline."""
 
@@ -308,8 +310,12 @@ class Scene:
             return False
         return depth is None or not (depth.ready or depth.leased)
 
-    def census(self) -> Census:
-        """Count what the worker has."""
+    def census(self, pick: Callable[[list[int]], int]) -> Census:
+        """Count what the worker has: for some seconds, as what was lost is had again when it is needed.
+
+        Parameters:
+            pick: which of several counts is meant, the largest or the smallest.
+        """
         self._asked += 1
         number = self._asked
         for _ in range(5):
@@ -320,10 +326,13 @@ class Scene:
                 continue
         self._wait(lambda: number in self.traces.green, 30.0)
         worker = psutil.Process(self.worker)
-        return Census(
-            self.stage.connections(), worker.num_fds(), worker.num_threads(),
-            worker.memory_info().rss / 2**20, self.traces.green.get(number, -1),
-        )  # fmt: skip
+        counts: list[tuple[int, int, int]] = []
+        for _ in range(COUNTED):
+            counts.append((self.stage.connections(), worker.num_fds(), worker.num_threads()))
+            time.sleep(1.0)
+        connections, descriptors, threads = (pick(list(column)) for column in zip(*counts, strict=True))
+        memory, green = worker.memory_info().rss / 2**20, self.traces.green.get(number, -1)
+        return Census(connections, descriptors, threads, memory, green)
 
     def faults(self, kind: str, times: int, hold: tuple[float, float]) -> Report:
         """Let it fail that often; what came of it."""
@@ -336,8 +345,8 @@ class Scene:
             self.fault(kind, random.uniform(*hold), report)
             if turn == 0 and times > 1:
                 # The first fault may make what stays from then on.
-                report.first = self.census()
-        report.last = self.census()
+                report.first = self.census(max)
+        report.last = self.census(min)
         report.sent, report.refused = len(self.load.confirmed) - sent, self.load.refused - refused
         report.lost = len(self.load.confirmed - before - self.traces.ended)
         report.twice = self.traces.twice() - twice

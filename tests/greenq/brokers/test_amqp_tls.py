@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from greenq.brokers.amqp import AmqpBroker
-from greenq.errors import BrokerError, BrokerUnreachable, PublishTimeout
+from greenq.errors import BrokerError, BrokerUnreachable, ConfigError, PublishTimeout
 from greenq.message import Verdict
 from greenq.testing.messages import PATIENCE, ids, make, many, settle, take, until
 from tests.greenq.brokers.test_redis_connecting import certificates
@@ -80,6 +80,25 @@ def test_without_trust_it_is_refused(tls: tuple[str, Path, RabbitServer]) -> Non
         broker.depth()
     with AmqpBroker(f"{url}?ssl_cert_reqs=none") as broker:
         assert broker.publish([make(queue="careless")], PATIENCE) == [None]
+
+
+def test_a_certificate_of_another_host_is_refused(tls: tuple[str, Path, RabbitServer]) -> None:
+    url, directory, _ = tls
+    elsewhere = f"{url.replace('127.0.0.1', '127.1')}?ssl_ca_certs={directory}/cert.pem"
+    with AmqpBroker(elsewhere) as broker, pytest.raises(BrokerUnreachable, match="ssl_check_hostname") as e:
+        broker.depth()
+    assert "not valid for '127.1'" in str(e.value)
+    with AmqpBroker(f"{elsewhere}&ssl_check_hostname=false") as broker:
+        assert broker.publish([make(queue="elsewhere")], PATIENCE) == [None]
+
+
+def test_a_file_of_certificates_that_is_missing_is_named(tls: tuple[str, Path, RabbitServer]) -> None:
+    url, directory, _ = tls
+    with AmqpBroker(f"{url}?ssl_ca_certs={directory}/nowhere.pem") as broker:
+        with pytest.raises(ConfigError, match="ssl_ options"):
+            broker.depth()
+        with pytest.raises(ConfigError, match="cannot be read"):
+            broker.publish([make()], PATIENCE)
 
 
 def test_our_certificate_says_who_we_are(tls: tuple[str, Path, RabbitServer]) -> None:

@@ -127,7 +127,7 @@ def test_a_queue_whose_name_is_taken_says_so_and_the_others_go_on(broker: RedisB
     with pytest.raises(BrokerError, match="another kind of value"):
         broker.fetch(["taken", "q"], 5, 0.2)
     [problem] = broker.publish([make(queue="taken")], PATIENCE)
-    assert "another kind of value" in str(problem)
+    assert "the list 'taken': a key holds another kind of value" in str(problem)
     broker.purge("taken")
     assert do(url, "GET", "taken") == b"by somebody else"
 

@@ -78,6 +78,15 @@ def test_tls_with_a_trusted_certificate(tls: tuple[RedisServer, Path]) -> None:
         broker.wake()
 
 
+def test_a_certificate_of_another_host_is_refused(tls: tuple[RedisServer, Path]) -> None:
+    server, directory = tls
+    elsewhere = f"{server.url.replace('127.0.0.1', '127.1')}?ssl_ca_certs={directory}/cert.pem"
+    with RedisBroker(elsewhere) as broker, pytest.raises(BrokerUnreachable, match="ssl_check_hostname"):
+        broker.depth()
+    with RedisBroker(f"{elsewhere}&ssl_check_hostname=false") as broker:
+        assert broker.publish([make()], PATIENCE) == [None]
+
+
 def test_tls_without_trust_is_refused(tls: tuple[RedisServer, Path]) -> None:
     server, _ = tls
     with RedisBroker(server.url) as broker, pytest.raises(BrokerUnreachable, match="not trusted"):
