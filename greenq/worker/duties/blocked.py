@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from greenq.failures import plain
 from greenq.message import Delivery
 from greenq.worker.consumer import Run
 from greenq.worker.cputime import RUNNABLE, thread_time
-from greenq.worker.page import Block, Page
+from greenq.worker.page import STACK_SIGNAL, Block, Page
 from pools.base import Blocking, Pool
 from pools.errors import PoolError
 from pools.native import NativeThread, Signal, start
@@ -19,16 +20,18 @@ __all__ = ["Blocked"]
 
 log = logging.getLogger("greenq.blocked")
 
-LOOK_EVERY = 0.2
+LOOK_EVERY = 0.15
 """Seconds between looks."""
-SUSPECT_AFTER = 0.3
-"""Seconds without breath after which it is looked at what runs."""
-REPORT_AFTER = 0.55
-"""Seconds without breath after which that is said: with the looks' own time, within a second."""
+SUSPECT_AFTER = 0.09
+"""Seconds without breath after which processor time is looked at."""
+REPORT_AFTER = 0.45
+"""Seconds without breath after which it is said what runs: with the looks' own time, within a second."""
 LEAST_USED = 0.15
 """Seconds of processor time that must have gone by meanwhile, if it is runnable: a pool on a machine that is
 too busy does not breathe either, and nothing in it is to blame."""
 REPEAT_EVERY = 10.0
+OURS = f'File "{os.path.dirname(os.path.dirname(__file__))}{os.sep}'
+"""How frames of the worker's own code begin: they are no news to anybody."""
 
 
 class Blocked:
@@ -55,6 +58,7 @@ class Blocked:
     def start(self) -> None:
         """Begin to look."""
         if self._page is not None:
+            self._page.show_stack_at(STACK_SIGNAL)
             self._page.beat = time.monotonic()
         self._thread = start(self._run, "greenq-blocked")
 
@@ -81,7 +85,8 @@ class Blocked:
             self._page.beat = now
         silent = self._pool.breathed()
         if self._page is not None:
-            self._page.breathed = time.monotonic() - silent
+            self._page.beat = time.monotonic()
+            self._page.breathed = self._page.beat - silent
         if silent < SUSPECT_AFTER:
             self._all_well(now)
             return
@@ -120,7 +125,7 @@ class Blocked:
         log.warning(
             "%s has let nothing else run for %.1f s%s. It is here:\n%s",
             title(block), now - block.since, "" if block.deadline else " and has no hard limit",
-            "\n".join(blocking.stack),
+            "\n".join(text for text in blocking.stack if OURS not in text),
         )  # fmt: skip
 
     def _describe(self, blocking: Blocking, since: float) -> Block:

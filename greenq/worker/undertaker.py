@@ -1,0 +1,135 @@
+"""A short-lived process that records the end of a task which ran past its hard limit and can't be ended.
+
+The worker that runs it can't do that itself: nothing else runs there. The supervisor starts this before it
+kills the worker, so that nobody gets the task's message in between and runs it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from greenq.worker.process import overrides, tell
+from greenq.worker.supervision.handover import take_over
+
+if TYPE_CHECKING:
+    from greenq.app import GreenQ
+    from greenq.message import Delivery
+    from greenq.worker.runner import Runner
+
+__all__ = ["RECORDED", "main", "record"]
+
+RECORDED = b"recorded"
+"""What the supervisor is told."""
+
+
+def main(fd: int) -> NoReturn:
+    """Record what the spec in the file `fd` says, tell the supervisor, and exit."""
+    spec = take_over(fd)
+    # Whatever it waits for, nobody waits for it any longer than this.
+    signal.setitimer(signal.ITIMER_REAL, spec["patience"])
+    from greenq.errors import GreenqError
+
+    code = 1
+    try:
+        load_and_record(spec)
+        os.write(spec["news"], RECORDED)
+        code = 0
+    except GreenqError as error:
+        tell(f"greenq worker: the end of {spec['name']}[{spec['id']}] could not be recorded: {error}")
+    except BaseException:
+        tell(traceback.format_exc())
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def load_and_record(spec: dict[str, Any]) -> None:
+    """Load the application as the worker did, and record the end of the task.
+
+    Raises:
+        GreenqError: it can't be recorded.
+    """
+    from greenq.loading import load_app
+    from greenq.worker import logs
+    from greenq.worker.worker import node_name
+
+    app = load_app(spec["app"])
+    app.override(overrides(spec), spec["config"])
+    node = node_name(app.settings.worker.node, spec["index"])
+    logs.setup(app.settings.log, node)
+    try:
+        record(app, node, spec["holder"], spec["name"], spec["id"], spec["limit"])
+    finally:
+        app.close()
+
+
+def record(app: GreenQ, node: str, holder: str, name: str, id: str, limit: float) -> None:
+    """Record that a task ran past its hard limit, and settle its message, whoever holds it.
+
+    Parameters:
+        node: the worker's name.
+        holder: the name under which the process that runs it leases messages.
+        name, id: the task's.
+        limit: seconds.
+
+    Raises:
+        GreenqError: it can't be recorded.
+    """
+    from greenq.worker.runner import Runner
+    from pools.coroutines import bind
+
+    runner = Runner(app, node, bind)
+    broker = app.broker
+    own = f"undertaker:{os.getpid()}:{os.urandom(8).hex()}"
+    broker.lease(own, app.settings.worker.lease)
+    try:
+        deliveries = broker.take_over(holder, id)
+        handler = runner.handlers.get(name)
+        if deliveries:
+            settle(app, runner, deliveries, limit)
+        elif not broker.guarantees.timed_leases or (handler is not None and not handler.acks_late):
+            entomb(app, name, id, limit)
+    finally:
+        broker.release(own)
+
+
+def settle(app: GreenQ, runner: Runner, deliveries: list[Delivery], limit: float) -> None:
+    """Commit the end of what was taken over, as the worker would have done."""
+    from greenq.worker.settler import Settler
+
+    settler = Settler(app.broker, app.results, app.settings.broker.timeout, len(deliveries))
+    for delivery in deliveries:
+        settler.add(runner.over_limit(delivery, limit))
+    settler.stop()
+    settler.run()
+
+
+def entomb(app: GreenQ, name: str, id: str, limit: float) -> None:
+    """Store the end of a task whose message only the server can give to anybody else.
+
+    Whoever gets it finds its end recorded, and does not run it again.
+
+    Raises:
+        ConfigError: there is no result store that all workers can read.
+    """
+    from greenq.errors import ConfigError, TimeLimitExceeded
+    from greenq.failures import describe, plain
+    from greenq.message import FAILURE, Result
+    from greenq.worker.endings import now
+
+    store = app.results
+    if store is None or store.reply_to is not None:
+        raise ConfigError(
+            "with this broker that takes a result store that all workers can read: set results.url"
+        )
+    error = TimeLimitExceeded(f"TimeLimitExceeded({limit:g},)", limit)
+    result = Result(id, FAILURE, describe(error), date_done=now(), expires=app.settings.results.expires)
+    store.encode(result)
+    store.put([result], app.settings.results.timeout)
+    logging.getLogger("greenq.task").error(
+        "%s was ended at its hard time limit of %g s", plain(f"{name}[{id}]"), limit
+    )
