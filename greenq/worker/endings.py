@@ -138,8 +138,8 @@ class Endings:
         return self._given_up(delivery, error, str(error))
 
     def exhausted(self, delivery: Delivery) -> Outcome:
-        """It was delivered too often without an end: FAILURE if it has an id; dead-lettered."""
-        reason = f"delivered {delivery.attempts} times without coming to an end"
+        """Too many deaths are charged to it: FAILURE if it has an id; dead-lettered."""
+        reason = f"the worker process that ran it died, {delivery.attempts} times"
         return self._given_up(delivery, WorkerLost(reason), reason)
 
     def unaccountable(self, delivery: Delivery, error: BaseException) -> Outcome:
