@@ -6,10 +6,11 @@ kills the worker, so that nobody gets the task's message in between and runs it 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
-import sys
+import socket
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,33 +26,39 @@ __all__ = ["RECORDED", "main", "record"]
 
 RECORDED = b"recorded"
 """What the supervisor is told."""
+LONGEST = 10.0
+"""Seconds after which it ends, wherever it is."""
 
 
 def main(fd: int) -> NoReturn:
-    """Record what the spec in the file `fd` says, tell the supervisor, and exit."""
+    """Record what the spec in the file `fd` says when the supervisor wants it, tell it so, and exit."""
     spec = take_over(fd)
+    line = socket.socket(fileno=spec["line"])
+    line.set_inheritable(False)
     # Whatever it waits for, nobody waits for it any longer than this.
-    signal.setitimer(signal.ITIMER_REAL, spec["patience"])
+    signal.setitimer(signal.ITIMER_REAL, LONGEST)
     from greenq.errors import GreenqError
 
     code = 1
     try:
-        load_and_record(spec)
-        os.write(spec["news"], RECORDED)
+        app, node = load(spec)
+        with contextlib.closing(app):
+            if line.recv(1):
+                record(app, node, spec["holder"], spec["name"], spec["id"], spec["limit"])
+                line.send(RECORDED)
         code = 0
     except GreenqError as error:
         tell(f"greenq worker: the end of {spec['name']}[{spec['id']}] could not be recorded: {error}")
     except BaseException:
         tell(traceback.format_exc())
-    sys.stderr.flush()
     os._exit(code)
 
 
-def load_and_record(spec: dict[str, Any]) -> None:
-    """Load the application as the worker did, and record the end of the task.
+def load(spec: dict[str, Any]) -> tuple[GreenQ, str]:
+    """Load the application as the worker did; it, and the worker's name.
 
     Raises:
-        GreenqError: it can't be recorded.
+        GreenqError: it can't be loaded.
     """
     from greenq.loading import load_app
     from greenq.worker import logs
@@ -61,10 +68,7 @@ def load_and_record(spec: dict[str, Any]) -> None:
     app.override(overrides(spec), spec["config"])
     node = node_name(app.settings.worker.node, spec["index"])
     logs.setup(app.settings.log, node)
-    try:
-        record(app, node, spec["holder"], spec["name"], spec["id"], spec["limit"])
-    finally:
-        app.close()
+    return app, node
 
 
 def record(app: GreenQ, node: str, holder: str, name: str, id: str, limit: float) -> None:

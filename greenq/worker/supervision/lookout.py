@@ -35,6 +35,8 @@ LEAST_USED = 0.15
 process that does not get any is silent too, and nothing in it is to blame."""
 GRACE = 0.5
 """Seconds beyond a hard limit, in which the task may still come to its end, or to where it can be ended."""
+AHEAD = 1.0
+"""Seconds before the hard limit at which the process is started that will record the task's end."""
 REPEAT_EVERY = 10.0
 STACK_WAIT = 0.1
 """Seconds in which a stack arrives, or never does."""
@@ -101,12 +103,19 @@ class Watch:
         """See how it is, and do what is to be done."""
         if self._ended or self._child.killed_at is not None:
             return
-        if self._undertaking is not None:
+        if self._undertaking is not None and self._undertaking.begun:
             self._end(self._undertaking, now)
             return
         block = self._blocked(now)
-        if block is not None and is_over(block, now):
-            self._undertaking = Undertaking(self._spec, block)
+        if block is None and self.silent:
+            return  # which cannot be told yet
+        if self._undertaking is not None and (block is None or block.id != self._undertaking.block.id):
+            self._undertaking.close()
+            self._undertaking = None
+        if block is not None and is_over(block, now + GRACE + AHEAD):
+            self._undertaking = self._undertaking or Undertaking(self._spec, block)
+            if is_over(block, now):
+                self._undertaking.begin()
 
     def close(self) -> None:
         """Look no more: the process has ended."""
@@ -200,7 +209,7 @@ class Watch:
 
     def _end(self, undertaking: Undertaking, now: float) -> None:
         """See whether the task's end is recorded; then end the process, unless it has come back to life."""
-        recorded = undertaking.recorded(now)
+        recorded = undertaking.recorded()
         if recorded is None:
             return
         undertaking.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import time
 from typing import Any
@@ -15,12 +16,11 @@ from greenq.worker.supervision.spawning import OURS
 __all__ = ["Undertaking"]
 
 PATIENCE = 5.0
-"""Seconds after which it ends itself: it has to load the application, and to reach broker and results."""
-GRACE = 0.5
+"""Seconds that it may take: to load the application, and to reach broker and result store."""
 
 
 class Undertaking:
-    """One such process.
+    """One such process. It is started somewhat early, as it has to load the application, and waits then.
 
     Parameters:
         spec: the command's, with the worker's ``index`` and ``holder``, the name under which it leases
@@ -30,40 +30,48 @@ class Undertaking:
 
     def __init__(self, spec: dict[str, Any], block: Block) -> None:
         self.block = block
-        self._late_at = time.monotonic() + PATIENCE + GRACE
-        self._news = -1
-        with contextlib.suppress(OSError):
-            self._start({
-                **spec, "id": block.id, "name": block.name, "limit": block.limit, "patience": PATIENCE,
-            })  # fmt: skip
+        self._late_at: float | None = None
+        self._line, theirs = socket.socketpair()
+        self._line.setblocking(False)
+        with theirs, contextlib.suppress(OSError):
+            theirs.set_inheritable(True)
+            self._start(
+                {**spec, "id": block.id, "name": block.name, "limit": block.limit, "line": theirs.fileno()}
+            )
 
     def _start(self, spec: dict[str, Any]) -> None:
-        self._news, writer = os.pipe()
-        os.set_blocking(self._news, False)
-        os.set_inheritable(writer, True)
-        fd = -1
+        fd = hand_over(spec)
         try:
-            fd = hand_over({**spec, "news": writer})
             os.posix_spawn(
-                sys.executable, interpreter("greenq.worker.undertaker", fd),
+                sys.executable,
+                interpreter("greenq.worker.undertaker", fd),
                 {name: value for name, value in os.environ.items() if name not in OURS},
-                setpgroup=0, setsigmask=(),
-            )  # fmt: skip
+                setpgroup=0,
+                setsigmask=(),
+            )
         finally:
-            os.close(writer)
-            if fd >= 0:
-                os.close(fd)
+            os.close(fd)
 
-    def recorded(self, now: float) -> bool | None:
+    @property
+    def begun(self) -> bool:
+        """Whether it was told to do it."""
+        return self._late_at is not None
+
+    def begin(self) -> None:
+        """Let it record the task's end now."""
+        self._late_at = time.monotonic() + PATIENCE
+        with contextlib.suppress(OSError):
+            self._line.send(b"\n")
+
+    def recorded(self) -> bool | None:
         """Whether the task's end is recorded; None while that is not known."""
-        if self._news < 0:
+        try:
+            return self._line.recv(16) != b""
+        except BlockingIOError:
+            return None if self._late_at is None or time.monotonic() < self._late_at else False
+        except OSError:
             return False
-        with contextlib.suppress(BlockingIOError):
-            return os.read(self._news, 16) != b""
-        return None if now < self._late_at else False
 
     def close(self) -> None:
-        """Listen no more. It ends by itself, and the supervisor's loop waits for all that it had."""
-        if self._news >= 0:
-            os.close(self._news)
-            self._news = -1
+        """Let go of it: it ends by itself, and the supervisor's loop waits for all that it had."""
+        self._line.close()
