@@ -133,15 +133,27 @@ class Signal:
     def _wait_gevent(self, hub: Any, timeout: float | None) -> bool:
         bell = hub.loop.async_()
         late: list[bool] = []
+        left: list[bool] = []
         timer = None
         me = sys.modules["greenlet"].getcurrent()
+        home = get_ident()
+
+        def resume() -> None:
+            if not left:
+                me.switch()
 
         def expire() -> None:
             late.append(True)
             me.switch()
 
+        def wake() -> None:
+            if get_ident() == home:
+                # A busy hub looks at its bells, which are sockets to it, only every so often.
+                hub.loop.run_callback(resume)
+            else:
+                bell.send()
+
         bell.start(me.switch)
-        wake = bell.send
         try:
             with self._lock:
                 if not self._is_set:
@@ -153,6 +165,7 @@ class Signal:
                 while not self._is_set and not late:
                     hub.switch()
         finally:
+            left.append(True)
             with self._lock:  # which `set` holds: nobody rings a closed bell
                 if wake in self._wake:
                     self._wake.remove(wake)

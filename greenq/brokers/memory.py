@@ -83,23 +83,25 @@ class MemoryBroker(Broker):
         with self._lock:
             missed, self._missed = self._missed, False
             wakes = self._wakes
-        while n > 0:
+        space, seconds = self.space, self._seconds
+        taken, _ = space.take(process, seconds, queues, n, None)  # a busy worker never waits
+        while n > 0 and not taken:
             signal = native.Signal()
             with self._lock:
                 self._signals.append(signal)
             try:
-                taken, pause = self._open().take(process, self._seconds, queues, n, signal)
+                taken, pause = self._open().take(process, seconds, queues, n, signal)
                 left = deadline - time.monotonic()
                 if taken:
-                    return [place.delivery(process, fence) for place, fence in taken]
+                    break
                 if left <= 0 or missed or wakes != self._wakes:
                     return []
                 signal.wait(left if pause is None else min(left, pause))
             finally:
-                self.space.stop_waiting(signal)
+                space.stop_waiting(signal)
                 with self._lock:
                     self._signals.remove(signal)
-        return []
+        return [place.delivery(process, fence) for place, fence in taken]
 
     def wake(self) -> None:
         with self._lock:

@@ -59,7 +59,8 @@ class Place:
         """Make a delivery of it, or one with a problem if it cannot be read."""
         token = (process, self.id, fence)
         try:
-            return Delivery(self.message(), self.queue, token, self.attempts)
+            message = unpack(self.queue, self.rank, self.envelope, self.body)
+            return Delivery(message, self.queue, token, self.attempts)
         except Unreadable as problem:
             return Delivery(None, self.queue, token, self.attempts, str(problem), self.envelope)
 
@@ -103,7 +104,7 @@ class Space:
                 self._make_ready(place, place.id)
 
     def take(
-        self, process: str, seconds: float, queues: Sequence[str], n: int, signal: native.Signal
+        self, process: str, seconds: float, queues: Sequence[str], n: int, signal: native.Signal | None
     ) -> tuple[list[tuple[Place, int]], float | None]:
         """Lease up to `n` messages, or have `signal` set when there may be some.
 
@@ -125,7 +126,7 @@ class Space:
                     place, fence = heapq.heappop(heap)[3], next(self._fences)
                     held[place.id] = fence, place
                     taken.append((place, fence))
-            if not taken:
+            if not taken and signal is not None:
                 self._signals.add(signal)
             return taken, self._delayed[0][0] - now if self._delayed else None
 
@@ -144,9 +145,10 @@ class Space:
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End leases; the lock is held."""
-        return [self._settle(settlement) for settlement in settlements]
+        return [self.end(settlement) for settlement in settlements]
 
-    def _settle(self, settlement: Settlement) -> bool:
+    def end(self, settlement: Settlement) -> bool:
+        """End one lease, False if it was lost; the lock is held."""
         token = settlement.delivery.token
         if not self.holds(token):
             return False

@@ -139,17 +139,22 @@ class MemoryStore(ResultStore):
         if not isinstance(broker, MemoryBroker):
             return None
         shelf = self._open()
-        check(outcome.settlement for outcome in outcomes if outcome.settlement is not None)
-        publishes = [[Place.of(message) for message in outcome.publishes] for outcome in outcomes]
+        check([outcome.settlement for outcome in outcomes if outcome.settlement is not None])
+        places = {
+            id(outcome): [Place.of(message) for message in outcome.publishes]
+            for outcome in outcomes
+            if outcome.publishes
+        }
         done: list[bool] = []
-        with broker.space.lock:
-            for outcome, places in zip(outcomes, publishes, strict=True):
-                held = outcome.settlement is None or broker.space.holds(outcome.settlement.delivery.token)
+        space = broker.space
+        with space.lock:
+            for outcome in outcomes:
+                held = outcome.settlement is None or space.end(outcome.settlement)
                 done.append(held)
-                if held:
-                    broker.space.add(places)
-                    shelf.put([] if outcome.result is None else [outcome.result])
-                    broker.space.settle([] if outcome.settlement is None else [outcome.settlement])
+                if held and outcome.publishes:
+                    space.add(places[id(outcome)])
+                if held and outcome.result is not None:
+                    shelf.put([outcome.result])
         return done
 
     def forget(self, ids: Iterable[str]) -> None:
