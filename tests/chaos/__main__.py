@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 
 from tests.chaos.checker import Report
 from tests.chaos.commands import CONCURRENCY
+from tests.chaos.crashes import crash_everywhere
 from tests.chaos.kills import Kills, kill_at_random
+from tests.chaos.longer import outlast_leases
+from tests.chaos.pauses import pause_at_random
 from tests.chaos.sites import BROKERS
+from tests.chaos.terms import stop_at_random
 
 __all__ = ["main"]
 
@@ -40,6 +44,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--pool", choices=list(CONCURRENCY), required=True)
     parser.add_argument("--kills", type=int, default=0, help="random SIGKILLs")
     parser.add_argument("--tasks", type=int, default=50_000, help="calls sent while that goes on")
+    parser.add_argument("--terms", type=int, default=0, help="SIGTERMs at random moments")
+    parser.add_argument("--stops", type=int, default=0, help="SIGSTOPs for longer than the lease")
+    parser.add_argument("--long", action="store_true", help="tasks ten leases long")
+    parser.add_argument("--failpoints", action="store_true", help="a crash at every named place")
     parser.add_argument("--slack", type=float, default=0.0, help="seconds by which bounds may be missed")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
@@ -51,6 +59,16 @@ def chosen(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Report
     if given.kills:
         plan = Kills(*place, given.kills, given.tasks, given.seed, given.slack)
         yield "kills", lambda: kill_at_random(plan)
+    if given.failpoints:
+        if given.broker != "amqp":
+            yield "fused", lambda: crash_everywhere(*place, True, given.slack)
+        yield "separate", lambda: crash_everywhere(*place, False, given.slack)
+    if given.terms:
+        yield "terms", lambda: stop_at_random(*place, given.terms, given.seed, given.slack)
+    if given.stops:
+        yield "stops", lambda: pause_at_random(*place, given.stops, given.seed)
+    if given.long:
+        yield "long", lambda: outlast_leases(*place)
 
 
 def row(name: str, report: Report, seconds: float) -> str:

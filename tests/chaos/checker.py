@@ -114,7 +114,7 @@ def check(entries: Iterable[Entry], recorded: Collection[str] = (), restarts: It
     report.failed = sorted(id for id in sent - ended if id in recorded)
     report.lost = sorted(sent - ended - set(report.failed))
     report.strange = sorted(ended - sent - unsure)
-    _judge_repeats(report, starts, settled, processes, sorted(restarts))
+    _judge_repeats(report, starts, gots, settled, processes, sorted(restarts))
     _time_returns(report, gots, settled, processes)
     if report.lost:
         report.problems.append(f"lost {len(report.lost)}, such as {report.lost[:3]}")
@@ -130,6 +130,7 @@ def check(entries: Iterable[Entry], recorded: Collection[str] = (), restarts: It
 def _judge_repeats(
     report: Report,
     starts: dict[Run, list[Entry]],
+    gots: dict[Run, list[Entry]],
     settled: dict[Run, list[Entry]],
     processes: dict[int, Process],
     restarts: list[float],
@@ -140,8 +141,12 @@ def _judge_repeats(
             ends = [entry.at for entry in settled.get(run, ()) if entry.process == before.process]
             done = bool(ends) and ends[0] < after.at
             struck = any(_explains(kind, at, before, after) for at, kind in processes[before.process].faults)
+            handed = next((got.at for got in gots.get(run, ()) if got.process == after.process), after.at)
+            paused = any(
+                kind == "stop" and handed <= at < after.at for at, kind in processes[after.process].faults
+            )
             restarted = bisect_right(restarts, after.at) > bisect_right(restarts, before.at)
-            if (struck and not done) or restarted or _was_sent_again(run, starts, after.at):
+            if (struck and not done) or paused or restarted or _was_sent_again(run, starts, after.at):
                 report.caused.append(run)
             else:
                 report.uncaused.append(run)

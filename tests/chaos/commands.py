@@ -133,7 +133,7 @@ class Command:
         self._start()
 
     def stop(self, timeout: float) -> tuple[int | None, float]:
-        """SIGTERM the supervisor; the exit code, None if it had to be killed, and how many seconds it took."""
+        """SIGTERM the supervisor; the exit code, None if it had to be killed, and the seconds it took."""
         for pid in self.workers():
             self._ledger.fault("term", pid)
         began = time.monotonic()

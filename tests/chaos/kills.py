@@ -16,7 +16,7 @@ from tests.chaos.ledger import END, Follower, Ledger
 from tests.chaos.producer import Maker, Producer, mixed
 from tests.chaos.sites import Site, open_site
 
-__all__ = ["Kills", "Progress", "finish", "kill_at_random"]
+__all__ = ["Kills", "Progress", "finish", "kill_at_random", "left_in", "recorded"]
 
 LEASE = 2.0
 KILLS_OF_A_COMMAND = 4
@@ -194,21 +194,21 @@ def finish(app: GreenQ, site: Site, progress: Progress, restarts: tuple[float, .
     """Wait until all has ended and nothing is left in the broker, and compare the ledgers."""
     ledger = Ledger(site.ledger)
     sent = {entry.id for entry in ledger.entries() if entry.kind == "sent"}
-    recorded: set[str] = set()
+    ended_otherwise: set[str] = set()
     progress.moved = time.monotonic()
-    while progress.count() < len(sent) - len(recorded):
+    while progress.count() < len(sent) - len(ended_otherwise):
         missing = sent - progress.ended
         if len(missing) < 500:
-            recorded = _recorded(app, missing)
+            ended_otherwise = recorded(app, missing)
         if time.monotonic() - progress.moved > STALLED:
             break
         time.sleep(0.2)
-    report = check(ledger.entries(), _recorded(app, sent - progress.ended), restarts)
-    report.problems += _left(app)
+    report = check(ledger.entries(), recorded(app, sent - progress.ended), restarts)
+    report.problems += left_in(app)
     return report
 
 
-def _recorded(app: GreenQ, ids: set[str]) -> set[str]:
+def recorded(app: GreenQ, ids: set[str]) -> set[str]:
     """Those whose end is a failure that was recorded without their help."""
     store = app.results
     assert store is not None
@@ -216,7 +216,7 @@ def _recorded(app: GreenQ, ids: set[str]) -> set[str]:
     return {id for id, result in found.items() if result.state == FAILURE}
 
 
-def _left(app: GreenQ) -> list[str]:
+def left_in(app: GreenQ) -> list[str]:
     """What the broker still has of the work, once it has had time to end."""
     deadline = time.monotonic() + 30.0
     while True:

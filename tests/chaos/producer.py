@@ -12,7 +12,7 @@ from greenq import Call, GreenQ
 from greenq.errors import GreenqError, PartlySent, PublishTimeout
 from tests.chaos.ledger import SENT, UNSURE, Ledger
 
-__all__ = ["Producer", "mixed"]
+__all__ = ["Producer", "mixed", "short"]
 
 BATCH = 50
 PATIENCE = 120.0
@@ -36,6 +36,18 @@ def mixed(random: random.Random) -> Maker:
         if kind < 0.95:
             return Call("chaos.again", (random.randint(1, 2),), options=options)
         return Call("chaos.fail", options=options)
+
+    return make
+
+
+def short(random: random.Random) -> Maker:
+    """Calls that end soon, a third of them after a retry."""
+
+    def make(id: str) -> Call[object]:
+        options = {"task_id": id}
+        if random.random() < 0.34:
+            return Call("chaos.again", (1,), options=options)
+        return Call("chaos.nap", (random.uniform(0.0, 0.05),), options=options)
 
     return make
 

@@ -19,8 +19,9 @@ app = GreenQ("chaos")
 ledger = Ledger(os.environ.get("CHAOS_LEDGER", os.devnull))
 
 if "CHAOS_LEDGER" in os.environ:
-    witness.install(ledger)
+    # The witness first: what it could record before a crash was so.
     failpoints.install(ledger)
+    witness.install(ledger)
 
 
 def _begin(request: Any) -> tuple[str, int]:
