@@ -20,7 +20,7 @@ from greenq.sqlite.failures import Failure, Late, Unreachable
 from greenq.sqlite.job import AGAIN, Job
 from greenq.sqlite.messages import Sending, promote, sending, store, waits
 from greenq.sqlite.session import Session
-from greenq.sqlite.settling import charge, check, give_back, settle
+from greenq.sqlite.settling import charge, check, give_back, reenter, settle
 from pools import native
 
 __all__ = ["SqliteBroker"]
@@ -120,6 +120,7 @@ class SqliteBroker(Broker):
         def take(session: Session) -> object:
             if not leases.current(session, process.name, process.owner):
                 process.owner = leases.renew(session, process.name, process.owner, process.seconds)
+            reenter(session)
             promote(session)
             batches = claim(session, queues, n, process.owner, fence)
             return (process.owner, batches) if batches else AGAIN
@@ -169,11 +170,13 @@ class SqliteBroker(Broker):
 
     def renew(self) -> None:
         process = self._leased()
+
+        def prolong(session: Session) -> int:
+            reenter(session)
+            return leases.renew(session, process.name, process.owner, process.seconds)
+
         with _translated():
-            process.owner = self._open().write(
-                lambda session: leases.renew(session, process.name, process.owner, process.seconds),
-                self._timeout,
-            )
+            process.owner = self._open().write(prolong, self._timeout)
 
     def reap(self) -> int:
         own = self._process.owner if self._process is not None and self._process.pid == os.getpid() else None

@@ -59,6 +59,7 @@ class Engine:
         self.turn = native.Lock()
         """Held while the connection is in use."""
         self._session: Session | None = None
+        self._refused: dict[Any, None] = {}
         self._watch: Watch | None = None
         self._log: Log | None = None
         self._opened: tuple[Address, tuple[int, int] | None] | None = None
@@ -283,7 +284,7 @@ class Engine:
         address = self.address
         connection = connect(address, lambda: self._patient(jobs, deadline, LAST_WAIT))
         self._opened = address, self._identity()
-        self._session = Session(connection)
+        self._session = Session(connection, self._refused)
         if self._watch is not None:
             self._watch.close()
         self._watch = watch(address.path)

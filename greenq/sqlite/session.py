@@ -16,6 +16,8 @@ __all__ = ["Session", "numbers"]
 
 SIZES = (512, 64, 8, 1)
 """How many rows one INSERT carries: few sizes, so that each statement is prepared once."""
+REFUSED = 20_000
+"""How many refused leases are kept in mind."""
 
 
 def numbers(values: Iterable[int]) -> str:
@@ -36,10 +38,15 @@ class Session:
         announce: set by whoever changed something that others may wait for.
         written: how many bytes of content were stored since someone set it to zero.
         next_due: when the next delayed message is due, in seconds since the epoch, as last looked up.
+        refused: leases that could not be ended, in this file or one that stood in its place before; the
+            newest ones.
+        entered: whether what `refused` says was looked at since the file was opened.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, refused: dict[Any, None]) -> None:
         self.connection = connection
+        self.refused = refused
+        self.entered = not refused
         self.announce = False
         self.written = 0
         self.next_due: float | None = None
@@ -85,7 +92,14 @@ class Session:
             found = self._queues[name] = int(rows[0][0])
         return found
 
+    def refuse(self, token: Any) -> None:
+        """Keep in mind that a lease could not be ended."""
+        self.refused[token] = None
+        if len(self.refused) > REFUSED:
+            del self.refused[next(iter(self.refused))]
+
     def rolled_back(self) -> None:
         """Forget what the transaction had changed."""
         self.announce = False
+        self.entered = not self.refused
         self._queues.clear()

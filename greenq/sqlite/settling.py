@@ -12,7 +12,7 @@ from greenq.message import Delivery, Settlement, Verdict
 from greenq.sqlite.messages import delay
 from greenq.sqlite.session import Session, numbers
 
-__all__ = ["charge", "check", "give_back", "settle"]
+__all__ = ["charge", "check", "give_back", "reenter", "settle"]
 
 Token = tuple[int, int, int]
 """Owner, message and fence: names one delivery."""
@@ -72,8 +72,20 @@ def settle(session: Session, settlements: Sequence[Settlement]) -> list[bool]:
         kept.append(lease is not None)
         if lease is not None:
             ended.append((settlement, lease))
+        elif _is_token(token):
+            session.refuse(token)
     _finish(session, ended)
     return kept
+
+
+def reenter(session: Session) -> None:
+    """Return what ended while another file stood in this one's place, which was moved away and put back.
+
+    It is still leased here, by a process that lives and knows nothing of it any more.
+    """
+    if not session.entered:
+        session.entered = True
+        give_back(session, list(session.refused))
 
 
 def _text(text: str | None) -> str | None:

@@ -23,10 +23,10 @@ from greenq.errors import (
     PublishTimeout,
     ResultStoreError,
 )
-from greenq.message import Settlement, Verdict
+from greenq.message import Depth, Settlement, Verdict
 from greenq.results import connect as connect_results
 from greenq.sqlite.schema import VERSION
-from greenq.testing.messages import PATIENCE, ids, make, many, take, until
+from greenq.testing.messages import PATIENCE, ids, make, many, settle, take, until
 from greenq.testing.payloads import decode, encode
 
 
@@ -219,6 +219,28 @@ def test_a_file_deleted_in_use_is_made_anew(path: Path, broker: Broker) -> None:
     assert ids(take(broker, 1)) == ["new"]
     with connect(f"sqlite:///{path}") as other:
         assert other.depth()["q"].leased == 1
+
+
+def test_what_ended_while_the_file_was_away_is_given_back_when_it_is_put_back(
+    path: Path, broker: Broker
+) -> None:
+    broker.lease("p", 60.0)
+    broker.publish(many(3), PATIENCE)
+    ended, running, _ = take(broker, 3)
+    away = path.parent / "away"
+    away.mkdir()
+    for file in path.parent.glob(f"{path.name}*"):
+        file.rename(away / file.name)
+    assert settle(broker, [ended], Verdict.ACK) == [False]
+    broker.renew()
+    for file in [*path.parent.glob(f"{path.name}*")]:
+        file.unlink()
+    for file in away.iterdir():
+        file.rename(path.parent / file.name)
+    broker.renew()
+    assert broker.depth()["q"] == Depth(ready=1, leased=2)
+    assert ids(take(broker, 1)) == ["0"]
+    assert settle(broker, [running], Verdict.ACK) == [True]
 
 
 def test_a_waiting_fetch_notices_that_the_file_was_deleted(path: Path, broker: Broker) -> None:
