@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import time
@@ -22,15 +23,16 @@ log = logging.getLogger("greenq.blocked")
 
 LOOK_EVERY = 0.15
 """Seconds between looks."""
-SUSPECT_AFTER = 0.09
-"""Seconds without breath after which processor time is looked at."""
 REPORT_AFTER = 0.45
 """Seconds without breath after which it is said what runs: with the looks' own time, within a second."""
 LEAST_USED = 0.15
 """Seconds of processor time that must have gone by meanwhile, if it is runnable: a pool on a machine that is
 too busy does not breathe either, and nothing in it is to blame."""
 REPEAT_EVERY = 10.0
-OURS = f'File "{os.path.dirname(os.path.dirname(__file__))}{os.sep}'
+OURS = tuple(
+    f'  File "{directory}{os.sep}'
+    for directory in (os.path.dirname(os.path.dirname(__file__)), os.path.dirname(inspect.getfile(Pool)))
+)
 """How frames of the worker's own code begin: they are no news to anybody."""
 
 
@@ -87,7 +89,7 @@ class Blocked:
         if self._page is not None:
             self._page.beat = time.monotonic()
             self._page.breathed = self._page.beat - silent
-        if silent < SUSPECT_AFTER:
+        if not silent:
             self._all_well(now)
             return
         blocking = self._pool.blocking()
@@ -125,7 +127,7 @@ class Blocked:
         log.warning(
             "%s has let nothing else run for %.1f s%s. It is here:\n%s",
             title(block), now - block.since, "" if block.deadline else " and has no hard limit",
-            "\n".join(text for text in blocking.stack if OURS not in text),
+            "\n".join(text for text in blocking.stack if not text.startswith(OURS)),
         )  # fmt: skip
 
     def _describe(self, blocking: Blocking, since: float) -> Block:

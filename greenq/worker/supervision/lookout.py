@@ -26,11 +26,11 @@ __all__ = ["Lookout"]
 
 LOOK_EVERY, LOOK_AGAIN = 0.2, 0.1
 """Seconds between looks at workers that are up; and while one of them is silent."""
-SILENT_AFTER = 0.4
-"""Seconds without a beat, which comes every 0.2 s, after which processor time is looked at."""
-FROZEN_AFTER = 0.7
-"""Seconds without a beat after which the stack is asked for."""
-LEAST_USED = 0.15
+SILENT_AFTER = 0.3
+"""Seconds without a beat, which comes every 0.15 s, after which processor time is looked at."""
+FROZEN_AFTER = 0.55
+"""Seconds without a beat after which the stack is asked for: with the looks' own time, within a second."""
+LEAST_USED = 0.1
 """Seconds of processor time that its busiest thread must have had since it fell silent, if it wants more: a
 process that does not get any is silent too, and nothing in it is to blame."""
 GRACE = 0.5
