@@ -126,7 +126,8 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
     for name in kwargs:
         if type(name) is not str:
             raise MessageError(f"kwargs has the key {name!r:.80}; every key must be a string")
-    _check_embed(embed)
+    if embed != EMBED or type(embed) is not dict:
+        _check_embed(embed)
     call = TaskCall(args, kwargs, embed, headers)
     _check_headers(call, headers)
     return call
@@ -158,8 +159,6 @@ def _upgrade(headers: dict[str, Any], body: Any) -> tuple[dict[str, Any], Any, A
 def _check_embed(embed: Any) -> None:
     if type(embed) is not dict:
         raise MessageError(f"the body's third part is {_kind(embed)}; it must be a mapping")
-    if embed == EMBED:
-        return
     for key in ("callbacks", "errbacks", "chain"):
         calls = embed.get(key)
         if calls is None:

@@ -78,7 +78,9 @@ class MemoryBroker(Broker):
         self._process, self._seconds = process, seconds
 
     def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
-        process = self._leased()
+        process = self._process
+        if process is None or self._closed:
+            process = self._leased()
         deadline = time.monotonic() + timeout
         with self._lock:
             missed, self._missed = self._missed, False
@@ -101,7 +103,10 @@ class MemoryBroker(Broker):
                 space.stop_waiting(signal)
                 with self._lock:
                     self._signals.remove(signal)
-        return [place.delivery(process, fence) for place, fence in taken]
+        deliveries: list[Delivery] = []
+        for place, fence in taken:
+            deliveries.append(place.delivery(process, fence))
+        return deliveries
 
     def wake(self) -> None:
         with self._lock:

@@ -150,9 +150,14 @@ class Space:
     def end(self, settlement: Settlement) -> bool:
         """End one lease, False if it was lost; the lock is held."""
         token = settlement.delivery.token
-        if not self.holds(token):
+        if type(token) is not tuple or len(token) != 3 or type(token[0]) is not str:
             return False
-        _, place = self._leased[token[0]].pop(token[1])
+        process, id, fence = token
+        leased = self._leased.get(process, {})
+        held = leased.get(id)
+        if held is None or held[0] != fence:
+            return False
+        place = leased.pop(id)[1]
         # As it was fetched: what a charge added meanwhile is forgotten.
         place.attempts = settlement.delivery.attempts or place.attempts
         if settlement.verdict is Verdict.RETRY_AT:

@@ -11,7 +11,7 @@ from greenq.brokers.base import Broker
 from greenq.brokers.memory import MemoryBroker, name_of
 from greenq.brokers.space import Place
 from greenq.errors import ResultStoreError
-from greenq.message import READY_STATES, Outcome, Result
+from greenq.message import READY_STATES, Outcome, Result, Settlement
 from greenq.results.base import ResultStore
 from greenq.results.waiting import Waiters
 from greenq.sqlite.settling import check
@@ -138,13 +138,17 @@ class MemoryStore(ResultStore):
     def commit(self, broker: Broker, outcomes: Sequence[Outcome], timeout: float) -> list[bool] | None:
         if not isinstance(broker, MemoryBroker):
             return None
-        shelf = self._open()
-        check([outcome.settlement for outcome in outcomes if outcome.settlement is not None])
-        places = {
-            id(outcome): [Place.of(message) for message in outcome.publishes]
-            for outcome in outcomes
-            if outcome.publishes
-        }
+        shelf = self._shelf
+        if self._closed.is_set:
+            self._open()
+        settlements: list[Settlement] = []
+        places: dict[int, list[Place]] = {}
+        for outcome in outcomes:
+            if outcome.settlement is not None:
+                settlements.append(outcome.settlement)
+            if outcome.publishes:
+                places[id(outcome)] = [Place.of(message) for message in outcome.publishes]
+        check(settlements)
         done: list[bool] = []
         space = broker.space
         with space.lock:

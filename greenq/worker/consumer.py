@@ -92,6 +92,7 @@ class Consumer:
         self._prefetch = prefetch
         self._timeout = timeout
         self._reserved: deque[Run] = deque()
+        self._some_early = not all(handler.acks_late for handler in runner.handlers.values())
         self._stopping = threading.Event()
         self._quiet = threading.Event()
         self.suspects = Suspects(
@@ -140,9 +141,12 @@ class Consumer:
                 self._fetch(room, wait if free else min(wait, SLOT_WAIT))
         count = min(free, len(self._reserved))
         if count:
-            runs = [self._reserved.popleft() for _ in range(count)]
+            runs: list[Run] = []
+            for _ in range(count):
+                runs.append(self._reserved.popleft())
             try:
-                self._settle_early(runs)
+                if self._some_early:
+                    self._settle_early(runs)
                 self._start(runs, self._ended)
             except BaseException:
                 # What is leased and not running must stay in sight, or it would wait for ever.

@@ -72,7 +72,7 @@ class Endings:
 
     def succeeded(self, delivery: Delivery, handler: Handler, request: Request, value: Any) -> Outcome:
         """It returned: SUCCESS with its value; acknowledged."""
-        if not self._keeps(handler, request):
+        if not handler.store_result or request.fields.get("ignore_result"):
             return Outcome(delivery, settlement=self._ack(delivery, handler))
         result = self._result(request, SUCCESS, value)
         try:
@@ -184,9 +184,6 @@ class Endings:
         result.date_done = None
         self._encode(result)
         return result
-
-    def _keeps(self, handler: Handler, request: Request) -> bool:
-        return handler.store_result and not request.fields.get("ignore_result")
 
     def _ack(self, delivery: Delivery, handler: Handler) -> Settlement | None:
         return Settlement(delivery, Verdict.ACK) if handler.acks_late else None

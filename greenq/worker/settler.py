@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError, PublishError, PublishTimeout
@@ -84,7 +83,10 @@ class Settler:
                 continue
             # Counted before they leave the inbox: to whoever waits for the end, none may seem gone meanwhile.
             count = self._flushing = len(self._inbox)
-            self._batch = batch = list(islice(iter(self._inbox.popleft, None), count))
+            batch: list[Outcome] = []
+            self._batch = batch
+            for _ in range(count):
+                batch.append(self._inbox.popleft())
             self._commit(batch)
             self._batch, self._flushing = (), 0
             self.committed += len(batch)
