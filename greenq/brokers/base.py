@@ -53,6 +53,11 @@ class Guarantees:
     ordered: bool = True
     leases: bool = True
 
+    @property
+    def hands_over(self) -> bool:
+        """Whether `Broker.take_over` can take a lease from a living process; else only the server can."""
+        return self.timed_leases and self.leases
+
 
 class Broker(ABC):
     """Carries messages between processes.

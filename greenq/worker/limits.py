@@ -11,7 +11,13 @@ from greenq.worker.consumer import LIMIT, Consumer, Run
 from greenq.worker.handlers import Handler
 from pools.base import Call, Features, Pool
 
-__all__ = ["Limits", "refuse_impossible_limits", "refuse_limits_beyond", "warn_of_endless"]
+__all__ = [
+    "Limits",
+    "refuse_impossible_limits",
+    "refuse_limits_beyond",
+    "warn_of_endless",
+    "warn_of_untold",
+]
 
 log = logging.getLogger("greenq.limits")
 
@@ -138,4 +144,20 @@ def warn_of_endless(longest: float | None, handlers: Iterable[Handler]) -> None:
             "below that, or raise consumer_timeout on the server and name it in broker.url "
             "(?consumer_timeout=SECONDS); there is no limit for %s%s",
             longest, ", ".join(endless[:5]), ", …" if len(endless) > 5 else "",
+        )  # fmt: skip
+
+
+def warn_of_untold(features: Features, told: bool, handlers: Iterable[Handler]) -> None:
+    """Say where a task that blocks its process at its hard limit may run again, its end recorded nowhere.
+
+    Parameters:
+        told: whether who gets the task's message next learns its end: the broker hands the message to who
+            records that, or all workers can read the results.
+    """
+    limited = sorted(h.task.name for h in handlers if h.time_limit is not None and h.acks_late)
+    if not told and limited and features.kill and not features.isolated:
+        log.warning(
+            "a task that lets nothing else run, not even its own end at its time_limit, is run again here, up "
+            "to worker.max_deliveries times: set a results.url that all workers can read; that concerns %s%s",
+            ", ".join(limited[:5]), ", …" if len(limited) > 5 else "",
         )  # fmt: skip

@@ -95,7 +95,7 @@ def record(app: GreenQ, node: str, holder: str, name: str, id: str, limit: float
         handler = runner.handlers.get(name)
         if deliveries:
             settle(app, runner, deliveries, limit)
-        elif not broker.guarantees.timed_leases or (handler is not None and not handler.acks_late):
+        elif not broker.guarantees.hands_over or (handler is not None and not handler.acks_late):
             entomb(app, name, id, limit)
     finally:
         broker.release(own)

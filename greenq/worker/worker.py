@@ -22,6 +22,7 @@ from greenq.worker.limits import (
     refuse_impossible_limits,
     refuse_limits_beyond,
     warn_of_endless,
+    warn_of_untold,
 )
 from greenq.worker.page import Page
 from greenq.worker.reach import Reach
@@ -158,7 +159,10 @@ class Worker:
         self._give_back(self._release, True)
         self._give_back(self._release_uncharged, False)
         self._broker.lease(self.process, settings.worker.lease)
-        warn_of_endless(self._broker.guarantees.longest_hold, self._runner.handlers.values())
+        handlers = self._runner.handlers.values()
+        warn_of_endless(self._broker.guarantees.longest_hold, handlers)
+        told = self._broker.guarantees.hands_over or (self._store is not None and self._store.reply_to is None)
+        warn_of_untold(self.pool.features, told, handlers)
         self._running = True
         # The lease first, or what is fetched could already be somebody else's; the settler before the
         # consumer, which hands it outcomes; the rest in no order that matters.
