@@ -157,7 +157,7 @@ def warn_of_untold(features: Features, told: bool, handlers: Iterable[Handler]) 
     limited = sorted(h.task.name for h in handlers if h.time_limit is not None and h.acks_late)
     if not told and limited and features.kill and not features.isolated:
         log.warning(
-            "a task that lets nothing else run, not even its own end at its time_limit, is run again here, up "
-            "to worker.max_deliveries times: set a results.url that all workers can read; that concerns %s%s",
+            "a task that lets nothing else run, not even its own end at its time_limit, is run again here, "
+            "up to worker.max_deliveries times: set a results.url that all workers can read; that is %s%s",
             ", ".join(limited[:5]), ", …" if len(limited) > 5 else "",
         )  # fmt: skip

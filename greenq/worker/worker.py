@@ -161,7 +161,8 @@ class Worker:
         self._broker.lease(self.process, settings.worker.lease)
         handlers = self._runner.handlers.values()
         warn_of_endless(self._broker.guarantees.longest_hold, handlers)
-        told = self._broker.guarantees.hands_over or (self._store is not None and self._store.reply_to is None)
+        readable = self._store is not None and self._store.reply_to is None
+        told = readable or self._broker.guarantees.hands_over
         warn_of_untold(self.pool.features, told, handlers)
         self._running = True
         # The lease first, or what is fetched could already be somebody else's; the settler before the
