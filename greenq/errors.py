@@ -199,14 +199,23 @@ class MaxRetriesExceeded(GreenqError):
 
 
 class SoftTimeLimitExceeded(Exception):
-    """Raised inside a task that ran longer than its soft time limit (seconds in ``args[0]``).
+    """Raised inside a task that ran longer than its soft time limit.
 
     An ordinary Exception, as Celery's is, so that cleanup and `autoretry_for` work.
     """
 
+    def __str__(self) -> str:
+        return f"SoftTimeLimitExceeded{self.args}"
+
 
 class TimeLimitExceeded(GreenqError):
-    """The task ran longer than its hard time limit and was ended."""
+    """The task ran longer than its hard time limit (seconds in ``args[0]``) and was ended."""
+
+    def __init__(self, *args: Any) -> None:
+        Exception.__init__(self, *args)
+
+    def __str__(self) -> str:
+        return f"TimeLimitExceeded{self.args}"
 
 
 class TaskRevoked(GreenqError):

@@ -24,6 +24,10 @@ _CELERYS: dict[tuple[str, str], type[BaseException]] = {
     ("billiard.exceptions", "WorkerLostError"): errors.WorkerLost,
 }
 """What a Celery worker stores, and the same in greenq."""
+_AS_CELERY: dict[type[BaseException], tuple[str, str]] = {
+    kind: name for name, kind in _CELERYS.items() if name[0] == "billiard.exceptions"
+}
+"""What befell a task from outside is stored under Celery's names: its clients find their own types."""
 
 
 class RemoteTraceback(Exception):
@@ -44,7 +48,8 @@ def describe(error: BaseException) -> dict[str, Any]:
         args = list(error.args)
     except BaseException as problem:
         args = [_silent(error, problem)]
-    return {"exc_type": kind.__qualname__, "exc_message": args, "exc_module": kind.__module__}
+    module, name = _AS_CELERY.get(kind) or (kind.__module__, kind.__qualname__)
+    return {"exc_type": name, "exc_message": args, "exc_module": module}
 
 
 def text_of(error: BaseException, form: Callable[[Any], str] = str) -> str:

@@ -151,7 +151,7 @@ class Endings:
 
     def over_limit(self, delivery: Delivery, handler: Handler, request: Request, limit: float) -> Outcome:
         """It ran past its hard limit: FAILURE with TimeLimitExceeded; acknowledged (`acks_on_timeout`)."""
-        error = TimeLimitExceeded(f"TimeLimitExceeded({limit:g},)", limit)
+        error = TimeLimitExceeded(limit)
         log.error("%s was ended at its hard time limit of %g s", _name(request), limit)
         settlement = self._settle_failure(delivery, handler, handler.acks_on_timeout, error)
         return Outcome(

@@ -69,8 +69,8 @@ class Limits:
             if run.hard is not None and ran >= run.hard and self._features.kill:
                 self._end(call, run, now)
             elif run.soft is not None and ran >= run.soft and self._features.interrupt:
-                soft, run.soft = run.soft, None
-                self._pool.interrupt(call, SoftTimeLimitExceeded(soft))
+                run.soft = None
+                self._pool.interrupt(call, SoftTimeLimitExceeded())
         return any_limited
 
     def _end(self, call: Call, run: Run, now: float) -> None:

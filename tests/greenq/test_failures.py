@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from greenq.errors import RemoteError, SoftTimeLimitExceeded, TimeLimitExceeded
+from greenq.errors import RemoteError, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLost
 from greenq.failures import RemoteTraceback, describe, rebuild
 
 
@@ -45,6 +45,19 @@ def test_celerys_own_exceptions_become_greenqs() -> None:
     assert isinstance(rebuild(record), SoftTimeLimitExceeded)
     record["exc_type"] = "TimeLimitExceeded"
     assert isinstance(rebuild(record), TimeLimitExceeded)
+
+
+def test_what_befalls_a_task_is_stored_under_celerys_names() -> None:
+    for error, name in (
+        (SoftTimeLimitExceeded(), "SoftTimeLimitExceeded"),
+        (WorkerLost("x"), "WorkerLostError"),
+    ):
+        record = describe(error)
+        assert record == {
+            "exc_type": name, "exc_message": list(error.args), "exc_module": "billiard.exceptions"
+        }  # fmt: skip
+        back = rebuild(record)
+        assert (type(back), back.args) == (type(error), error.args)
 
 
 def test_the_remote_traceback_is_shown_as_the_cause() -> None:
