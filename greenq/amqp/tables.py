@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import isfinite
 from struct import Struct, pack
 from struct import error as struct_error
 from typing import Any
@@ -118,6 +119,9 @@ def _value(value: Any, depth: int) -> bytes:
 
 def _rarer(value: Any) -> bytes:
     if isinstance(value, float):
+        if not isfinite(value):
+            # The server can't read one, and answers by ending the connection that all senders share.
+            raise Unfit(f"a header cannot carry {value}: RabbitMQ refuses it")
         return pack(">cd", b"d", value)
     if isinstance(value, bytes | bytearray | memoryview):
         return b"x" + _pack_long(len(value)) + bytes(value)
