@@ -32,7 +32,7 @@ FETCH_WAIT = 5.0
 SLOT_WAIT = 1.0
 IDLE_LOOK = 0.05
 """Seconds that one fetch waits while somebody wants to know soon that nothing is left (`on_idle`)."""
-AWAY_FIRST, AWAY_MOST = 0.1, 5.0
+AWAY_FIRST, AWAY_MOST = 0.1, 2.0
 """Seconds between attempts while the broker is away: doubled each time, up to the most."""
 
 LIMIT, SHUTDOWN, GIVEN_UP = "limit", "shutdown", "given up"

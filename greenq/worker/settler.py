@@ -17,7 +17,7 @@ __all__ = ["Settler"]
 
 log = logging.getLogger("greenq.settler")
 
-RETRY_FIRST, RETRY_MOST = 0.05, 5.0
+RETRY_FIRST, RETRY_MOST = 0.05, 2.0
 """Seconds between attempts while the broker or the store is away: doubled each time, up to the most."""
 
 

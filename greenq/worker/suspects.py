@@ -39,7 +39,7 @@ SLOT_WAIT = 1.0
 IDLE = 5.0
 LOOK = 0.25
 """Seconds between looks for the end of what runs here already."""
-AWAY_FIRST, AWAY_MOST = 0.1, 5.0
+AWAY_FIRST, AWAY_MOST = 0.1, 2.0
 """Seconds between attempts while broker or store is away: doubled each time, up to the most."""
 
 Begin = Callable[[Sequence[Delivery], Callable[[Call], None]], list[Delivery]]

@@ -269,8 +269,9 @@ class Scene:
         inject, heal = self.stage.faults[kind]
         self.load.on()
         time.sleep(random.uniform(0.5, 1.2))
-        if kind in self.stage.quiet:
+        if kind in self.stage.drained:
             self.load.off()
+            self._wait(self._done, QUIET_WITHIN)
         inject()
         time.sleep(hold)
         heal()

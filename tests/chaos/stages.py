@@ -35,13 +35,13 @@ class Stage:
         results: where results go.
         faults: by kind.
         worker: the process id of the worker, for faults that only it has.
-        quiet: faults during which nothing is sent, for it could be taken away with the broker.
+        drained: faults that take away what is there, so that nothing may be.
     """
 
     url: str
     results: str
     worker = 0
-    quiet: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.faults: dict[str, Fault] = {}
@@ -283,12 +283,12 @@ class StoreStage(AmqpStage):
 class SqliteStage(Stage):
     """The embedded database, in a small place of its own where that can be had."""
 
-    quiet = frozenset({"moved"})
+    drained = frozenset({"removed"})
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="greenq-sqlite-"))
-        self.path = self.directory / "greenq.db"
+        self.path = self.directory / "db" / "greenq.db"
         self.url = self.results = f"sqlite:///{self.path}"
         self._ballast = self.directory / "ballast"
         self._locker: sqlite3.Connection | None = None
@@ -297,13 +297,12 @@ class SqliteStage(Stage):
         self.faults = {
             "locked": (self._lock, self._unlock),
             "io": (lambda: self._limit(4096), lambda: self._limit(resource.RLIM_INFINITY)),
-            "moved": (lambda: self._move("", ".away"), lambda: self._move(".away", "")),
-            "readonly": (lambda: self._mode(0o500), lambda: self._mode(0o700)),
+            "away": (lambda: self._move("db", "away"), lambda: self._move("away", "db")),
+            "removed": (self._remove, lambda: None),
         }
         if self._small:
             self.faults["full"] = self._fill, lambda: self._ballast.unlink(missing_ok=True)
-        if os.getuid() == 0:
-            del self.faults["readonly"]  # root may write everywhere
+        self.path.parent.mkdir()
 
     def _lock(self) -> None:
         self._locker = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
@@ -324,13 +323,11 @@ class SqliteStage(Stage):
                 ballast.flush()
 
     def _move(self, before: str, after: str) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            there = Path(f"{self.path}{before}{suffix}")
-            if there.exists():
-                there.rename(f"{self.path}{after}{suffix}")
+        (self.directory / before).rename(self.directory / after)
 
-    def _mode(self, mode: int) -> None:
-        self.directory.chmod(mode)
+    def _remove(self) -> None:
+        for file in self.path.parent.iterdir():
+            file.unlink()
 
     def connections(self) -> int:
         """How often the worker has the file open."""
