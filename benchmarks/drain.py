@@ -26,13 +26,21 @@ MIB = 1024 * 1024
 
 
 def drain(
-    peer: Peer, place: Place, task: str, count: int, *, concurrency: int, seconds: float = 0.0
+    peer: Peer,
+    place: Place,
+    task: str,
+    count: int,
+    *,
+    concurrency: int,
+    seconds: float = 0.0,
+    results: bool = False,
 ) -> dict[str, float]:
     """Measure once.
 
     Parameters:
         task: ``noop``, which ticks once, or ``sleep``, which ticks when it begins and when it ends.
         seconds: how long ``sleep`` sleeps.
+        results: whether what tasks return is to be stored.
 
     Returns:
         ``rate`` (tasks per second, first tick to last), ``wall`` (s), ``start`` (s from the command to the
@@ -43,7 +51,7 @@ def drain(
         Failed: the worker ended, or took longer than `PATIENCE`.
     """
     expected = count * (2 if task == "sleep" else 1)
-    environ = place.environ(2 * expected + 1000, seconds)
+    environ = place.environ(peer, 2 * expected + 1000, concurrency, seconds, results)
     place.load(type(peer).__module__, task, count, environ)
     log = place.directory / "worker.log"
     with log.open("wb") as output:

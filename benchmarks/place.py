@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import ledger
-from benchmarks.peers import INSIDE, REDIS, SECONDS
+from benchmarks.peers import CONCURRENCY, INSIDE, RABBIT, REDIS, RESULTS, SECONDS, VARIANT, Peer
 
 __all__ = ["Failed", "Place"]
 
@@ -31,31 +31,41 @@ class Place:
         directory: empty at first; the programs' working directory.
         python: the interpreter of the peer's environment.
         redis: the address of an empty Redis database, if the peer needs one.
+        rabbit: the address of an empty RabbitMQ virtual host, if the peer needs one.
     """
 
     directory: Path
     python: Path
     redis: str | None = None
+    rabbit: str | None = None
 
     @property
     def ledger(self) -> Path:
         """The directory in which tasks write down when they ran."""
         return self.directory / "ledger"
 
-    def environ(self, slots: int, seconds: float) -> dict[str, str]:
+    def environ(
+        self, peer: Peer, slots: int, concurrency: int, seconds: float, results: bool
+    ) -> dict[str, str]:
         """Give the environment of a peer's programs.
 
         Parameters:
+            results: whether what tasks return is to be stored.
             slots: how many ticks one process may write down.
+            concurrency: how many tasks run at once.
             seconds: how long the task ``sleep`` sleeps.
         """
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GREENQ_", "CELERY_"))}
         return {
             **kept,
             "PYTHONPATH": str(ROOT),
+            CONCURRENCY: str(concurrency),
             INSIDE: "1",
             REDIS: self.redis or "",
+            RABBIT: self.rabbit or "",
+            RESULTS: str(int(results)),
             SECONDS: str(seconds),
+            VARIANT: peer.variant,
             ledger.DIRECTORY: str(self.ledger),
             ledger.SLOTS: str(slots),
         }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from benchmarks.environments import python_of, versions
 from benchmarks.peers import Peer
 from benchmarks.place import Place
 from benchmarks.workloads import Figures, Workload
+from tests.rabbit import RabbitServer
 
 __all__ = ["BASELINE", "run"]
 
@@ -47,14 +48,16 @@ def run(
     began = datetime.now(UTC)
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
-        needs_redis = any(peer.redis for peer in peers)
-        url = stack.enter_context(servers.redis(home)) if needs_redis else None
+        redis = stack.enter_context(servers.redis(home)) if any(peer.redis for peer in peers) else None
+        rabbit = stack.enter_context(servers.rabbit()) if any(peer.rabbit for peer in peers) else None
         for workload in workloads:
-            taken: dict[str, list[Figures]] = {peer.name: [] for peer in peers}
+            suited = [peer for peer in peers if workload.suits(peer)]
+            taken: dict[str, list[Figures]] = {peer.name: [] for peer in suited}
             for number in range(1, rounds + 1):
-                for peer in peers:
+                for peer in suited:
                     load.append(machine.busy())
-                    figures = _once(peer, workload, pythons[peer.name], url, count, home)
+                    with _place(peer, pythons[peer.name], redis, rabbit, home) as place:
+                        figures = workload.measure(peer, place, count)
                     taken[peer.name].append(figures)
                     say(f"{workload.name}, round {number}/{rounds}, {peer.name}: {figures['rate']:,.0f}/s")
             found.append(
@@ -78,8 +81,13 @@ def run(
     }
 
 
-def _once(peer: Peer, workload: Workload, python: Path, url: str | None, count: int, home: Path) -> Figures:
+@contextmanager
+def _place(
+    peer: Peer, python: Path, redis: str | None, rabbit: RabbitServer | None, home: Path
+) -> Iterator[Place]:
+    """Prepare an empty directory and empty servers for one measurement."""
+    if peer.redis and redis is not None:
+        servers.flush(redis)
+    host = rabbit.empty() if peer.rabbit and rabbit is not None else None
     with tempfile.TemporaryDirectory(dir=home) as directory:
-        if peer.redis and url is not None:
-            servers.flush(url)
-        return workload.measure(peer, Place(Path(directory), python, url if peer.redis else None), count)
+        yield Place(Path(directory), python, redis if peer.redis else None, host)

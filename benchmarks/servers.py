@@ -1,4 +1,4 @@
-"""A private Redis server on a free port, without persistence."""
+"""Private servers on free ports: Redis without persistence, and RabbitMQ as it ships."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.place import Failed
+from tests.rabbit import PROGRAMS, RabbitServer, start_rabbitmq
 
-__all__ = ["flush", "redis"]
+__all__ = ["flush", "rabbit", "redis"]
 
 STARTING = 10.0
 """Seconds until it must answer."""
@@ -43,6 +44,24 @@ def redis(directory: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+@contextmanager
+def rabbit() -> Iterator[RabbitServer]:
+    """Run a RabbitMQ server; each measurement takes an empty virtual host of it.
+
+    Raises:
+        Failed: there is none.
+    """
+    if not (PROGRAMS / "rabbitmq-server").exists():
+        raise Failed(
+            "rabbitmq-server is not installed: apt-get install rabbitmq-server, or leave out peers with it"
+        )
+    server = start_rabbitmq()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def flush(url: str) -> None:

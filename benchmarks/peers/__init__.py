@@ -2,7 +2,8 @@
 
 A peer's module is imported twice: by the harness, which asks the class what to start, and inside the peer's
 own environment by its worker and by `benchmarks.load`. `inside` tells which; there the module also defines
-its application, with two tasks, and a function that fills the queue::
+its application, with two tasks, and a function that fills the queue. One module may hold several classes, one
+for each configuration; `variant` tells the application which of them is measured::
 
     if inside():
         app = ...
@@ -20,25 +21,40 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-__all__ = ["INSIDE", "REDIS", "SECONDS", "Peer", "inside", "peers", "redis_url", "seconds"]
+__all__ = [
+    "CONCURRENCY", "INSIDE", "RABBIT", "REDIS", "RESULTS", "SECONDS", "VARIANT",
+    "Peer", "concurrency", "inside", "keeps_results", "peers", "rabbit_url", "redis_url", "seconds",
+    "variant",
+]  # fmt: skip
 
+CONCURRENCY = "BENCHMARKS_CONCURRENCY"
 INSIDE = "BENCHMARKS_INSIDE"
 REDIS = "BENCHMARKS_REDIS"
+RABBIT = "BENCHMARKS_RABBIT"
+RESULTS = "BENCHMARKS_RESULTS"
 SECONDS = "BENCHMARKS_SECONDS"
+VARIANT = "BENCHMARKS_VARIANT"
 
 
 class Peer(ABC):
     """One system with one configuration.
 
     Attributes:
-        name: what the table calls it.
+        name: what the table calls it; a class without one is the base of those that have.
         requirements: what pip installs into its own environment; empty for that of the harness.
-        redis: whether it needs the private Redis server.
+        redis, rabbit: whether it needs the private Redis or RabbitMQ server.
+        stores: whether it can keep results here.
+        many: whether it can run as many tasks at once as it is asked to.
+        variant: which of the configurations in its module it is.
     """
 
     name: ClassVar[str]
     requirements: ClassVar[tuple[str, ...]] = ()
     redis: ClassVar[bool] = False
+    rabbit: ClassVar[bool] = False
+    stores: ClassVar[bool] = False
+    many: ClassVar[bool] = True
+    variant: ClassVar[str] = ""
 
     @abstractmethod
     def worker(self, python: Path, concurrency: int) -> list[str]:
@@ -60,6 +76,26 @@ def redis_url() -> str:
     return os.environ[REDIS]
 
 
+def rabbit_url() -> str:
+    """The address of an empty virtual host on the private RabbitMQ server."""
+    return os.environ[RABBIT]
+
+
+def variant() -> str:
+    """Which of the configurations in the peer's module is measured."""
+    return os.environ[VARIANT]
+
+
+def concurrency() -> int:
+    """How many tasks are to run at once, where the command of the worker can't tell."""
+    return int(os.environ[CONCURRENCY])
+
+
+def keeps_results() -> bool:
+    """Whether what the tasks return is to be stored."""
+    return os.environ[RESULTS] == "1"
+
+
 def seconds() -> float:
     """How long the task ``sleep`` sleeps."""
     return float(os.environ[SECONDS])
@@ -69,6 +105,7 @@ def peers() -> list[Peer]:
     """One of each, by name."""
     found = []
     for module in pkgutil.iter_modules(__path__):
-        members = vars(importlib.import_module(f"{__name__}.{module.name}")).values()
-        found += [m() for m in members if isinstance(m, type) and issubclass(m, Peer) and m is not Peer]
+        imported = importlib.import_module(f"{__name__}.{module.name}")
+        members = [m for m in vars(imported).values() if isinstance(m, type) and issubclass(m, Peer)]
+        found += [m() for m in members if m.__module__ == imported.__name__ and "name" in vars(m)]
     return sorted(found, key=lambda peer: peer.name)

@@ -31,6 +31,10 @@ class Workload(ABC):
     unit: ClassVar[str] = "tasks/s"
     ideal: ClassVar[float | None] = None
 
+    def suits(self, peer: Peer) -> bool:
+        """Whether it makes sense for this peer."""
+        return True
+
     @abstractmethod
     def measure(self, peer: Peer, place: Place, count: int) -> Figures:
         """Measure once.

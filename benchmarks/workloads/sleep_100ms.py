@@ -17,6 +17,10 @@ class Sleep100ms(Workload):
     title: ClassVar[str] = "100 ms sleeps, -c 1000, results ignored"
     ideal: ClassVar[float | None] = 10_000.0
 
+    def suits(self, peer: Peer) -> bool:
+        """Whether it has slots to keep full: where one task waits at a time there is nothing to learn."""
+        return peer.many
+
     def measure(self, peer: Peer, place: Place, count: int) -> Figures:
         """Measure once; see `Workload`."""
         return drain(peer, place, "sleep", count, concurrency=1000, seconds=0.1)

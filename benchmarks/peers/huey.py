@@ -1,0 +1,54 @@
+"""huey with its greenlet workers, on Redis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.ledger import tick
+from benchmarks.peers import Peer, inside, keeps_results, redis_url, seconds
+
+
+class Huey(Peer):
+    """At most once: a message is gone when it is read."""
+
+    name: ClassVar[str] = "huey greenlet, Redis"
+    requirements: ClassVar[tuple[str, ...]] = ("huey==3.5.4", "redis", "hiredis", "gevent==26.9.0")
+    redis: ClassVar[bool] = True
+    stores: ClassVar[bool] = True
+
+    def worker(self, python: Path, concurrency: int) -> list[str]:
+        """Give the command that starts one worker."""
+        options = ["-k", "greenlet", "-w", str(concurrency), "-q"]
+        return [str(python.parent / "huey_consumer"), f"{__name__}.app", *options]
+
+
+if inside():
+    # As huey's manual has it: the consumer does not patch by itself.
+    from gevent import monkey
+
+    monkey.patch_all()
+
+    import time
+    from typing import Any
+
+    import huey  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    app: Any = huey.RedisHuey("bench", url=redis_url(), results=keeps_results(), store_none=True)
+
+    @app.task(name="noop")  # type: ignore[untyped-decorator]
+    def noop() -> None:
+        tick()
+
+    @app.task(name="sleep")  # type: ignore[untyped-decorator]
+    def sleep(duration: float) -> None:
+        tick()
+        time.sleep(duration)
+        tick()
+
+    def load(task: str, count: int) -> None:
+        for _ in range(count):
+            if task == "noop":
+                noop()
+            else:
+                sleep(seconds())
