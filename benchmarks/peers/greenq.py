@@ -81,7 +81,7 @@ if inside():
 
     from greenq import GreenQ
 
-    if variant().startswith("redis"):
+    if variant() in ("redis", "redis, unlimited", "pop", "loop"):
         app = GreenQ("bench", broker=redis_url(), results=redis_url() if keeps_results() else None)
     elif variant() == "rabbit":
         app = GreenQ("bench", broker=rabbit_url(), results="rpc://" if keeps_results() else None)
