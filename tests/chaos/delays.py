@@ -40,7 +40,7 @@ LATE = {"redis": 1.0, "sqlite": 1.0, "amqp": 2.0}
 BATCH = 1000
 WARM = 20_000
 """Tasks that are parked before the worker's memory is first looked at, at most."""
-BACKLOG = 5_000
+BACKLOG = 1_000
 """Messages in the queue at which the sender waits for the worker."""
 ACK_TIMEOUT = 10_000
 """Milliseconds of RabbitMQ's ``consumer_timeout``; it looks once a minute."""
@@ -199,7 +199,7 @@ class Sender:
             if depth.ready + depth.leased <= most:
                 return
             assert time.monotonic() < deadline, f"the worker does not get on: {depth}"
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def ran(self) -> list[tuple[int, float, float, int]]:
         """What the ledger has of tasks that were due: number, due, run, process."""
@@ -260,7 +260,7 @@ def _flood(sender: Sender, report: Report, pid: int, tasks: int) -> None:
         sender.far(min(BATCH, tasks - sent))
         sender.near(1, 5.0, 15.0)
         report.most = max(report.most, memory(pid))
-        if sent // BATCH % 5 == 4:
+        if sent // BATCH % 2:
             sender.settled(BACKLOG)
     sender.settled(0)
     report.most = max(report.most, memory(pid))

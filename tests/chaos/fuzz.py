@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.child import NUMBER
+from tests.fuzz.queues import QUEUES, put_into
 from tests.fuzz.readers import READERS
 from tests.fuzz.search import Find, Report, input_of, numbers, search
 
@@ -78,11 +79,28 @@ def judge_all(inputs: int, seed: int, kinds: list[str]) -> bool:
     return not total.finds
 
 
+def judge_queues(messages: int, seed: int, brokers: list[str]) -> bool:
+    """Put messages into the queues of real servers; True if all is well."""
+    well = True
+    for broker in brokers:
+        with tempfile.TemporaryDirectory(prefix="greenq-fuzz-") as folder:
+            try:
+                print(
+                    f"{broker:8} {put_into(broker, messages // len(brokers), seed, Path(folder))}", flush=True
+                )
+            except AssertionError as problem:
+                print(f"{broker:8} (--seed {seed}): {problem}", flush=True)
+                well = False
+    return well
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="tests.chaos.fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--messages", type=int, default=30_000)
+    parser.add_argument("--broker", action="append", choices=list(QUEUES))
     parser.add_argument("--kind", action="append", choices=list(READERS))
     parser.add_argument("--number", type=int, help="judge this input of one kind again")
     given = parser.parse_args(arguments)
@@ -92,7 +110,10 @@ def main(arguments: list[str] | None = None) -> int:
         report = search(kinds[0], given.seed, given.number, given.number + 1)
         print(report.ends, *(find.problem for find in report.finds), sep="\n")
         return bool(report.finds)
-    return 0 if judge_all(given.inputs, given.seed, kinds) else 1
+    well = not given.inputs or judge_all(given.inputs, given.seed, kinds)
+    if given.messages and not given.kind:
+        well = judge_queues(given.messages, given.seed, given.broker or list(QUEUES)) and well
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

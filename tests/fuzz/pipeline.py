@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -30,8 +31,16 @@ KEYS = Keys(parse("redis://localhost"))
 ENDS = (Verdict.ACK, Verdict.DEAD, Verdict.RETRY_AT)
 
 
-def application(broker: str = "memory://fuzz", results: str = "memory://fuzz") -> GreenQ:
-    """The application whose messages are spoiled."""
+def application(
+    broker: str = "memory://fuzz",
+    results: str = "memory://fuzz",
+    noted: Callable[[], None] = lambda: None,
+) -> GreenQ:
+    """The application whose messages are spoiled.
+
+    Parameters:
+        noted: called by each task as it begins.
+    """
     app = GreenQ(
         "fuzz", broker=broker, results={"url": results, "extended": True}, accept=list(ACCEPT),
         tasks={"max_body": MAX_BODY},
@@ -39,14 +48,17 @@ def application(broker: str = "memory://fuzz", results: str = "memory://fuzz") -
 
     @app.task(name="vec.add")
     def add(*args: Any, **kwargs: Any) -> Any:
+        noted()
         return args[0]
 
     @app.task(name="vec.echo")
     def echo(*args: Any, **kwargs: Any) -> Any:
+        noted()
         return [args, kwargs]
 
     @app.task(name="vec.fail")
     def fail(*args: Any, **kwargs: Any) -> Any:
+        noted()
         raise ValueError(*args)
 
     return app

@@ -1,0 +1,403 @@
+"""Spoiled messages in the queues of real servers, under a worker at work: each must be found at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from greenq import GreenQ
+from greenq.amqp.address import parse as parse_amqp
+from greenq.amqp.envelope import Unreadable as AmqpUnreadable
+from greenq.amqp.envelope import due_of as due_of_content
+from greenq.amqp.envelope import pack_header
+from greenq.amqp.envelope import unpack as unpack_content
+from greenq.amqp.failures import Failure
+from greenq.amqp.publishing import Parcel, Publisher
+from greenq.amqp.topology import Topology
+from greenq.errors import PublishError
+from greenq.message import Delivery, Depth, Verdict
+from greenq.redis.address import parse as parse_redis
+from greenq.redis.client import Client
+from greenq.redis.envelope import Unreadable, unpack
+from greenq.redis.envelope import due_of as due_of_text
+from greenq.redis.keys import Keys
+from greenq.sqlite.envelope import Unreadable as RowUnreadable
+from greenq.sqlite.envelope import unpack as unpack_row
+from tests.fuzz.pipeline import application, end_of
+from tests.fuzz.readers import READERS
+from tests.rabbit import shared_rabbit
+from tests.servers import shared_redis
+
+__all__ = ["QUEUES", "AmqpQueue", "Queue", "RedisQueue", "SqliteQueue", "put_and_check", "put_into"]
+
+PATIENCE = 240.0
+ROOT = Path(__file__).parents[2]
+ODD = 20
+"""Messages of each batch that RabbitMQ itself may be unable to read."""
+PICKLE = b"python-serialize"
+"""Spoiled pickles may do anything: they are left to the readers, which run with bounded memory."""
+
+
+class Queue(ABC):
+    """A server's queue ``celery``, seen from outside greenq.
+
+    Parameters:
+        url: the broker's address.
+
+    Attributes:
+        unsure: what names messages of which nobody knows whether the server took them.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.unsure: Counter[bytes] = Counter()
+
+    @abstractmethod
+    def make(self, rng: Random) -> None:
+        """Make one spoiled message, if it is fit."""
+
+    @abstractmethod
+    def put(self) -> list[tuple[bytes, Delivery]]:
+        """Put all that was made into the queue: what names each, and what a worker will get."""
+
+    @abstractmethod
+    def dead(self) -> Counter[bytes]:
+        """What names the dead letters."""
+
+    def parks(self, delivery: Delivery) -> bool:
+        """Whether the broker lets it wait for its time before anybody has read it."""
+        return False
+
+    def close(self) -> None:
+        """Let go of connections."""
+        return
+
+
+class RedisQueue(Queue):
+    """A list in Redis."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._address = parse_redis(url)
+        self._keys = Keys(self._address)
+        self._client = Client(self._address)
+        self._made: list[tuple[bytes, Delivery]] = []
+
+    def make(self, rng: Random) -> None:
+        raw: bytes = READERS["redis"].make(rng)
+        if PICKLE in raw:
+            return
+        try:
+            delivery = Delivery(unpack("celery", raw), "celery", ())
+        except Unreadable as problem:
+            delivery = Delivery(None, "celery", (), 0, str(problem), raw)
+        self._made.append((raw, delivery))
+
+    def put(self) -> list[tuple[bytes, Delivery]]:
+        made, self._made = self._made, []
+        self._client.do("LPUSH", "celery", *(raw for raw, _ in made), deadline=time.monotonic() + 60)
+        return made
+
+    def dead(self) -> Counter[bytes]:
+        found = self._client.do("HVALS", self._keys.raw_letters, deadline=time.monotonic() + 60)
+        return Counter(found)
+
+    def parks(self, delivery: Delivery) -> bool:
+        return delivery.message is not None and (due_of_text(delivery.message) or 0.0) > time.time()
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class SqliteQueue(Queue):
+    """Rows of the embedded database."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._path = url.removeprefix("sqlite:///")
+        self._made: list[tuple[tuple[int, bytes, bytes | None], Delivery]] = []
+
+    @staticmethod
+    def _name(envelope: bytes, body: bytes | None) -> bytes:
+        return envelope + b"|" + (body or b"")
+
+    def make(self, rng: Random) -> None:
+        row = READERS["sqlite"].make(rng)
+        rank, envelope, body = row
+        if PICKLE in envelope:
+            return
+        try:
+            delivery = Delivery(unpack_row("celery", rank, envelope, body), "celery", ())
+        except RowUnreadable as problem:
+            delivery = Delivery(None, "celery", (), 0, str(problem), envelope)
+        self._made.append((row, delivery))
+
+    def put(self) -> list[tuple[bytes, Delivery]]:
+        made, self._made = self._made, []
+        with sqlite3.connect(self._path, timeout=60) as file:
+            (queue,) = file.execute("SELECT id FROM queues WHERE name = 'celery'").fetchone()
+            for (rank, envelope, body), _ in made:
+                cursor = file.execute(
+                    "INSERT INTO messages (queue, rank, envelope, body) VALUES (?, ?, ?, ?)",
+                    (queue, rank, envelope, body),
+                )
+                id = cursor.lastrowid
+                file.execute("INSERT INTO ready VALUES (?, ?, ?, ?, 0)", (queue, rank, id, id))
+        file.close()
+        return [(self._name(envelope, body), delivery) for (_, envelope, body), delivery in made]
+
+    def dead(self) -> Counter[bytes]:
+        file = sqlite3.connect(self._path, timeout=60)
+        rows = file.execute("SELECT envelope, body FROM dead JOIN messages ON messages.id = message")
+        found = Counter(self._name(envelope, body) for envelope, body in rows)
+        file.close()
+        return found
+
+
+class AmqpQueue(Queue):
+    """A queue of RabbitMQ's; what it refuses is not in it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._address = parse_amqp(url)
+        self._publisher = Publisher(self._address, Topology(self._address), "fuzz")
+        self._made: list[tuple[bytes, bytes, Delivery]] = []
+        self._odd: list[tuple[bytes, bytes]] = []
+        self._number = 0
+        self._app = application(url, "memory://letters")
+
+    def make(self, rng: Random) -> None:
+        header, body = READERS["amqp"].make(rng)
+        self._number += 1
+        body += b" " * rng.randrange(5)  # most bodies are alike, and they are what names a message here
+        if PICKLE in header or len(header) < 14:
+            return
+        header = header[:4] + len(body).to_bytes(8, "big") + header[12:]
+        try:
+            message, _, _ = unpack_content("celery", header, body)
+            sound = pack_header(message) == header[12:] and not {"CC", "BCC"} & message.headers.keys()
+        except (AmqpUnreadable, PublishError):
+            sound = False
+        if sound:
+            message.properties.pop("expiration", None)
+            header = header[:12] + pack_header(message)
+            self._made.append((header, body, Delivery(message, "celery", ())))
+        elif len(self._odd) < ODD:
+            # Few are taken by the server, and it does not always say so: nobody can tell which will come.
+            self._odd.append((header, b"odd %d" % self._number))
+
+    def put(self) -> list[tuple[bytes, Delivery]]:
+        made, self._made = self._made, []
+        parcels = [Parcel("celery", "", "celery", header[12:], body) for header, body, _ in made]
+        deadline = time.monotonic() + 60
+        errors = self._publisher.send(self._publisher.line.session(deadline), parcels, deadline)
+        assert errors == [None] * len(made), next(error for error in errors if error)
+        odd, self._odd = self._odd, []
+        for header, body in odd:
+            self._put_odd(header, body)
+        return [(body, delivery) for _, body, delivery in made]
+
+    def _put_odd(self, header: bytes, body: bytes) -> None:
+        """Send one that the server may answer by ending the connection, or never."""
+        publisher = Publisher(self._address, Topology(self._address), "odd")
+        deadline = time.monotonic() + 0.5
+        self.unsure[body] += 1
+        with contextlib.suppress(Failure):
+            session = publisher.line.session(time.monotonic() + 30)
+            publisher.send(session, [Parcel("celery", "", "celery", header[12:], body)], deadline)
+        publisher.line.close()
+
+    def dead(self) -> Counter[bytes]:
+        found: Counter[bytes] = Counter()
+        for letter in self._app.broker.dead("celery", 1_000_000):
+            if letter.message is not None:
+                found[letter.message.body] += 1
+            else:
+                size = int.from_bytes(letter.raw[:4], "big")
+                found[letter.raw[4 + size :]] += 1
+        return found
+
+    def parks(self, delivery: Delivery) -> bool:
+        message = delivery.message
+        eta = message is not None and message.headers.get("eta") is not None
+        return eta and message is not None and (due_of_content(message) or 0.0) > time.time()
+
+    def close(self) -> None:
+        self._publisher.line.close()
+        self._app.close()
+
+
+QUEUES: dict[str, type[Queue]] = {"redis": RedisQueue, "sqlite": SqliteQueue, "amqp": AmqpQueue}
+
+
+# ── the worker ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Work:
+    """A worker command that runs the spoiled application."""
+
+    def __init__(self, broker: str, results: str, folder: Path, pool: str) -> None:
+        self._ledger = folder / "ledger"
+        self._log = folder / "worker.log"
+        environment = {
+            **os.environ,
+            "GREENQ_BROKER_URL": broker,
+            "GREENQ_RESULTS_URL": results,
+            "GREENQ_CONFIG": os.devnull,
+            "FUZZ_LEDGER": str(self._ledger),
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "greenq",
+            "worker",
+            "-A",
+            "tests.fuzz.worked",
+            "-P",
+            pool,
+            "-c",
+            "50",
+        ]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def runs(self) -> tuple[Counter[str], set[int]]:
+        """How often each task ran, by its id, and the processes where any did."""
+        lines = self._ledger.read_text().splitlines() if self._ledger.exists() else []
+        rows = [json.loads(line) for line in lines]
+        return Counter(id for id, _ in rows), {pid for _, pid in rows}
+
+    def output(self) -> str:
+        """What it said."""
+        return self._log.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """End it; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def put_and_check(
+    queue: Queue, results: str, count: int, seed: int, folder: Path, pool: str = "gevent"
+) -> str:
+    """Put so many spoiled messages into a queue under a worker, and find each at its end.
+
+    Returns:
+        What became of them.
+    """
+    app = application(queue.url, results)
+    app.broker.declare(["celery"])
+    rng = Random(f"{seed} queues")
+    work = Work(queue.url, results, folder, pool)
+    put: list[tuple[bytes, Delivery]] = []
+    try:
+        while len(put) < count:
+            for _ in range(min(500, count)):
+                queue.make(rng)
+            put += queue.put()
+            app.send_task("vec.add", (len(put),))
+        last = app.send_task("vec.echo", ("last",))
+        _drained(app, work)
+        assert last.get(timeout=PATIENCE) == [["last"], {}]
+        return _compare(queue, app, work, put)
+    finally:
+        code = work.stop()
+        app.close()
+        queue.close()
+        assert code == 0, work.output()[-2000:]
+
+
+def put_into(broker: str, count: int, seed: int, folder: Path, pool: str = "gevent") -> str:
+    """The same with a server of the tests' own; see `put_and_check`."""
+    if broker == "sqlite":
+        url = results = f"sqlite:///{folder}/greenq.db"
+    else:
+        results = shared_redis().empty()
+        url = results if broker == "redis" else shared_rabbit().empty()
+    return put_and_check(QUEUES[broker](url), results, count, seed, folder, pool)
+
+
+def _drained(app: GreenQ, work: Work) -> None:
+    deadline = time.monotonic() + PATIENCE
+    quiet = 0
+    while quiet < 5:
+        depth = app.broker.depth().get("celery", Depth())
+        quiet = 0 if depth.ready or depth.leased else quiet + 1
+        assert work.process.poll() is None, work.output()[-3000:]
+        assert time.monotonic() < deadline, f"the worker does not get on: {depth}\n{work.output()[-3000:]}"
+        time.sleep(0.1)
+
+
+def _compare(queue: Queue, app: GreenQ, work: Work, put: list[tuple[bytes, Delivery]]) -> str:
+    """What must have become of each, and what did."""
+    dead: Counter[bytes] = Counter()
+    run: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    delayed = 0
+    stored: dict[str, set[str]] = {}
+    for name, delivery in put:
+        if queue.parks(delivery):
+            delayed += 1
+            continue
+        outcome = end_of(delivery)
+        assert outcome.settlement is not None
+        verdict = outcome.settlement.verdict
+        ends[f"{verdict.value} {outcome.state}"] += 1
+        dead[name] += verdict is Verdict.DEAD
+        delayed += verdict is Verdict.RETRY_AT
+        if outcome.result is not None:
+            stored.setdefault(outcome.result.id, set()).add(outcome.result.state)
+        if verdict is Verdict.ACK and outcome.state != "REVOKED":
+            run[_id(delivery)] += 1
+    dead = +dead
+    found = queue.dead()
+    unsure = found & queue.unsure
+    found -= unsure
+    ends["unsure"] = unsure.total()
+    assert found == dead, f"not dead: {_some(dead - found)}; dead: {_some(found - dead)}"
+    ran, processes = work.runs()
+    missing = run - ran
+    assert not missing, f"they did not run: {_some(missing)}"
+    extra = {id: n for id, n in (ran - run).items() if n > 1 or id in stored}
+    assert not extra, f"they ran too often: {_some(extra)}"
+    assert len(processes) == 1, f"the worker was replaced: {processes}"
+    depth = app.broker.depth()["celery"]
+    more = queue.unsure.total() - unsure.total()
+    assert delayed <= depth.delayed <= delayed + more, f"{depth}, and {delayed} were to be delayed"
+    store: Any = app.results
+    known = store.get(stored, 60.0)
+    wrong = [id for id, states in stored.items() if id not in known or known[id].state not in states]
+    assert not wrong, f"they have no result, or another one: {wrong[:5]}"
+    said = work.output()
+    for word in ("bug in greenq", "could not be made out", "cannot be committed", "restarting"):
+        assert word not in said, said[max(0, said.find(word) - 500) :][:2500]
+    return f"{len(put)} put: " + ", ".join(f"{n} {end}" for end, n in ends.most_common())
+
+
+def _id(delivery: Delivery) -> str:
+    """The id of a task that can be run."""
+    from greenq.codecs import Codecs
+    from greenq.protocol import read
+    from tests.fuzz.samples import ACCEPT
+
+    assert delivery.message is not None
+    return str(read(delivery.message, Codecs(accept=ACCEPT)).headers["id"])
+
+
+def _some(found: Any) -> str:
+    return f"{len(found)}, such as {list(found)[:2]!r:.2000}"
