@@ -22,6 +22,10 @@ KEYS = {
     "time_limit": ("tasks.time_limit", "--time-limit"),
     "soft_time_limit": ("tasks.soft_time_limit", "--soft-time-limit"),
     "max_tasks": ("worker.max_tasks", "--max-tasks"),
+    "max_age": ("worker.max_age", "--max-age"),
+    "max_memory": ("worker.max_memory", "--max-memory"),
+    "health": ("worker.health", "--health"),
+    "pidfile": ("worker.pidfile", "--pidfile"),
     "loglevel": ("log.level", "--loglevel"),
     "logformat": ("log.format", "--logformat"),
 }
@@ -49,6 +53,10 @@ def complete_pool(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 @click.option("--time-limit", metavar="TIME", help="End a task after so long: 90s, 5m.")
 @click.option("--soft-time-limit", metavar="TIME", help="Raise SoftTimeLimitExceeded in it after so long.")
 @click.option("--max-tasks", metavar="N", help="Replace a process after so many tasks.")
+@click.option("--max-age", metavar="TIME", help="Replace a process at this age: 12h.")
+@click.option("--max-memory", metavar="SIZE", help="Replace a process that has grown larger: 512MiB.")
+@click.option("--health", metavar="PLACE", help="Answer GET /live and /ready on host:port or a Unix socket.")
+@click.option("--pidfile", metavar="FILE", help="Write the process id there; refused while one holds it.")
 @click.option("-l", "--loglevel", metavar="LEVEL", shell_complete=options.one_of(LEVELS),
               help="debug, info, warning, error or critical.")  # fmt: skip
 @click.option("--logformat", metavar="FORMAT", shell_complete=options.one_of(["text", "json"]),
@@ -63,14 +71,14 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
     greenq worker -A shop.tasks:app --pool prefork -Q mail,celery --burst
 
     SIGTERM or Ctrl-C: running tasks finish, then it exits. A second one: they are put back and it exits.
-    SIGHUP: processes are replaced one by one. Each option overrides the setting of the same name in
-    greenq.yaml; what the chosen pool can't honour is refused with the reason.
+    Closing the terminal stops it too. SIGHUP: processes are replaced one by one. Each option overrides the
+    setting of the same name in greenq.yaml; what the chosen pool can't honour is refused with the reason.
     """
     from greenq.cli import loading
     from greenq.config import load
     from greenq.errors import AppError
     from greenq.loading import find
-    from greenq.worker.supervisor import launch
+    from greenq.worker.supervision.command import launch
 
     chosen = overrides(given)
     configuration = load(config, overrides=chosen, names=loading.names())
@@ -87,6 +95,8 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
             "processes": settings.worker.processes,
             "burst": burst,
             "shutdown_timeout": settings.worker.shutdown_timeout,
+            "health": settings.worker.health,
+            "pidfile": settings.worker.pidfile,
         }
     )
 

@@ -7,50 +7,32 @@ leases messages: another worker is told the names of the dead and gives their le
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
-import sys
 import time
-from typing import Any, NoReturn
+from typing import Any
 
-from greenq.worker.supervision.child import Child, Gone
-from greenq.worker.supervision.handover import (
-    EXIT_MISTAKE,
-    EXIT_UNAVAILABLE,
-    hand_over,
-    interpreter,
-    keep_standard_streams,
-    take_over,
-)
+from greenq.worker.supervision.child import GRACE, Child, Gone
+from greenq.worker.supervision.handover import EXIT_MISTAKE, EXIT_UNAVAILABLE
+from greenq.worker.supervision.health import Health
 from greenq.worker.supervision.journal import say
 from greenq.worker.supervision.lookout import Lookout
+from greenq.worker.supervision.notify import Notify
 from greenq.worker.supervision.place import BACKOFF_MOST, Place
 from greenq.worker.supervision.replacing import Replacing
-from greenq.worker.supervision.signals import WATCHED, Signals
+from greenq.worker.supervision.signals import Signals
 from greenq.worker.supervision.spawning import spawn
+from greenq.worker.supervision.state import is_live, is_ready, summary
 
-__all__ = ["Supervisor", "launch", "main"]
+__all__ = ["Supervisor"]
 
 GIVE_UP_AFTER = 5
 """A worker that fails so often at its start, and never came up, will not: the command ends."""
 AWAY_MOST = 5.0
 """Seconds between attempts to start a worker while the broker can't be reached."""
 LONGEST_TURN = 60.0
-
-
-def launch(spec: dict[str, Any]) -> NoReturn:
-    """Replace this process by a supervisor.
-
-    Parameters:
-        spec: ``app``, ``config`` (a path), ``overrides`` (dotted key to value and option name),
-            ``processes``, ``burst``, ``shutdown_timeout`` (seconds, until the application says otherwise).
-    """
-    keep_standard_streams()
-    fd = hand_over(spec)
-    # What arrives before the supervisor listens would end it in its own way.
-    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-    os.execv(sys.executable, interpreter("greenq.worker.supervisor", fd))
 
 
 class Supervisor:
@@ -67,11 +49,39 @@ class Supervisor:
         self._generation = 0
         self._exitcode = 0
         self._terminal = next((fd for fd in range(3) if os.isatty(fd)), None)
+        self._notify = Notify({})
+        self._health: Health | None = None
+
+    def notify(self, notify: Notify) -> None:
+        """Tell systemd how it goes."""
+        self._notify = notify
+
+    def listen(self, place: str) -> None:
+        """Answer probes.
+
+        Parameters:
+            place: as in `worker.health`.
+
+        Raises:
+            ConfigError: nothing can listen there.
+        """
+        self._health = Health(
+            place,
+            {
+                "/live": lambda: is_live(self._places),
+                "/ready": lambda: is_ready(self._places, self._stopping),
+            },
+        )
 
     def run(self) -> int:
         """Supervise until the end; the exit code of the whole command."""
-        with Signals() as signals, self._selector:
+        with contextlib.ExitStack() as held:
+            signals = held.enter_context(Signals())
+            held.enter_context(self._selector)
             self._selector.register(signals, selectors.EVENT_READ, lambda: self._obey(signals))
+            if self._health is not None:
+                self._health.attach(self._selector)
+                held.callback(self._health.close)
             while self._places_are_open():
                 for key, _ in self._selector.select(self._pause()):
                     key.data()
@@ -81,7 +91,24 @@ class Supervisor:
                 self._give_back()
                 if not self._stopping:
                     self._replacing.step()
+                if self._health is not None:
+                    self._health.tidy()
+                self._tell()
         return self._exitcode
+
+    def _tell(self) -> None:
+        """Let systemd know."""
+        status = summary(self._places)
+        if self._stopping:
+            timeouts = [child.shutdown_timeout for place in self._places for child in place.children()]
+            self._notify.stopping(status, max(timeouts, default=0.0) + 2 * GRACE)
+        elif self._replacing.asked:
+            self._notify.reloading(status)
+        elif all(place.came_up for place in self._places):
+            self._notify.ready(status)
+        else:
+            self._notify.status(status)
+        self._notify.beat()
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,6 +152,9 @@ class Supervisor:
         if not self._stopping:
             due += [p.start_at for p in self._places if p.child is None and p.start_at is not None]
             due += self._replacing.due()
+        due += self._notify.due
+        if self._health is not None:
+            due += self._health.due
         if self._lookout.due is not None:
             due.append(self._lookout.due)
         now = time.monotonic()
@@ -259,8 +289,3 @@ class Supervisor:
 
 def _how(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def main(fd: int) -> NoReturn:
-    """Supervise the workers that the spec in the file `fd` describes, and exit as they did."""
-    sys.exit(Supervisor(take_over(fd)).run())
