@@ -36,14 +36,16 @@ class Process:
     pid: int
 
 
+def _translation(error: Failure) -> BrokerError:
+    return (BrokerUnreachable if isinstance(error, Unreachable) else BrokerError)(str(error))
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except Unreachable as error:
-        raise BrokerUnreachable(str(error)) from error
     except Failure as error:
-        raise BrokerError(str(error)) from error
+        raise _translation(error) from error
 
 
 class SqliteBroker(Broker):
@@ -115,7 +117,7 @@ class SqliteBroker(Broker):
         process = self._leased()
         if n < 1:
             return []
-        fence = secrets.randbits(62)
+        fence = int.from_bytes(os.urandom(8)) >> 2
 
         def take(session: Session) -> object:
             if not leases.current(session, process.name, process.owner):
@@ -143,15 +145,18 @@ class SqliteBroker(Broker):
                 job.patience = 0.0
             self._fetching.append(job)
         try:
-            with _translated():
-                taken = self._open().run(job)
+            taken = self.database.run(job)
+        except Failure as error:
+            raise _translation(error) from error
         finally:
             with self._lock:
                 self._fetching.remove(job)
-        if taken is AGAIN:
-            return []
-        owner, batches = taken
-        return [one for batch in batches for one in deliveries(batch, owner, fence)]
+        made: list[Delivery] = []
+        if taken is not AGAIN:
+            owner, batches = taken
+            for batch in batches:
+                made += deliveries(batch, owner, fence)
+        return made
 
     def wake(self) -> None:
         with self._lock:

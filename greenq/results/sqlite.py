@@ -11,12 +11,13 @@ from typing import Any
 from greenq.brokers.base import Broker
 from greenq.brokers.sqlite import SqliteBroker
 from greenq.errors import ResultStoreError
-from greenq.message import READY_STATES, Outcome, Result
+from greenq.message import READY_STATES, Outcome, Result, Settlement
 from greenq.results.base import ResultStore
 from greenq.results.waiting import Waiters
-from greenq.sqlite import messages, records
+from greenq.sqlite import records
 from greenq.sqlite.database import Database, share
 from greenq.sqlite.failures import Failure
+from greenq.sqlite.messages import Sending, sending, store
 from greenq.sqlite.records import Record
 from greenq.sqlite.session import Session
 from greenq.sqlite.settling import check, settle
@@ -124,25 +125,39 @@ class SqliteStore(ResultStore):
     def commit(self, broker: Broker, outcomes: Sequence[Outcome], timeout: float) -> list[bool] | None:
         if not isinstance(broker, SqliteBroker) or broker.database is not self.database:
             return None
-        settlements = [outcome.settlement for outcome in outcomes if outcome.settlement is not None]
+        settlements: list[Settlement] = []
+        prepared: list[tuple[Outcome, Sequence[Sending], Record | None]] = []
+        for outcome in outcomes:
+            if outcome.settlement is not None:
+                settlements.append(outcome.settlement)
+            children = [sending(message) for message in outcome.publishes] if outcome.publishes else ()
+            prepared.append((outcome, children, None if outcome.result is None else _record(outcome.result)))
         check(settlements)
         if not outcomes:
             return []
-        prepared = [
-            (outcome, [messages.sending(message) for message in outcome.publishes]) for outcome in outcomes
-        ]
-        kept = {id(outcome): _record(outcome.result) for outcome in outcomes if outcome.result is not None}
 
         def everything(session: Session) -> list[bool]:
             settled = iter(settle(session, settlements))
-            done = [outcome.settlement is None or next(settled) for outcome in outcomes]
-            lasting = [one for one, held in zip(prepared, done, strict=True) if held]
-            messages.store(session, [sending for _, sendings in lasting for sending in sendings])
-            records.store(session, [kept[id(outcome)] for outcome, _ in lasting if id(outcome) in kept])
+            done: list[bool] = []
+            sendings: list[Sending] = []
+            kept: list[Record] = []
+            for outcome, children, record in prepared:
+                held = outcome.settlement is None or next(settled)
+                done.append(held)
+                if held:
+                    sendings += children
+                    if record is not None:
+                        kept.append(record)
+            if sendings:
+                store(session, sendings)
+            if kept:
+                records.store(session, kept)
             return done
 
-        with _translated():
+        try:
             committed: list[bool] = self._open().write(everything, timeout)
+        except Failure as error:
+            raise ResultStoreError(str(error)) from error
         return committed
 
     def forget(self, ids: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from greenq.message import Delivery
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
     def ids(self) -> list[int]:
         """The messages in it."""
-        return [int(id) for id in self.found[0].split(",")]
+        return list(map(int, self.found[0].split(",")))
 
 
 def claim(session: Session, queues: Sequence[str], n: int, owner: int, fence: int) -> list[Batch]:
@@ -54,25 +54,25 @@ def claim(session: Session, queues: Sequence[str], n: int, owner: int, fence: in
         queue = session.known(name)
         if queue is None:
             continue
-        bound = session.rows(
+        bound = session.do(
             "SELECT rank, position, id FROM (SELECT rank, position, id FROM ready WHERE queue = ?"
             " ORDER BY rank, position, id LIMIT ?) ORDER BY rank DESC, position DESC, id DESC LIMIT 1",
             (queue, left),
-        )
+        ).fetchall()
         if not bound:
             continue
         until = (queue, *bound[0])
-        found = session.rows(CONTENT, until)[0]
+        found = session.do(CONTENT, until).fetchall()[0]
         batch = Batch(name, found, {})
         if found[7] > SMALL:
             batch.large.update(_large(session, batch))
         batches.append(batch)
         where = "WHERE queue = ? AND (rank, position, id) <= (?, ?, ?)"
-        left -= session.execute(
+        left -= session.do(
             f"INSERT INTO leased SELECT ?, id, ?, queue, rank, attempts FROM ready {where}",
             (owner, fence, *until),
-        )
-        session.execute(f"DELETE FROM ready {where}", until)
+        ).rowcount
+        session.do(f"DELETE FROM ready {where}", until)
         if left <= 0:
             break
     return batches
@@ -116,11 +116,9 @@ def _large(session: Session, batch: Batch) -> dict[int, tuple[bytes | None, byte
 def deliveries(batch: Batch, owner: int, fence: int) -> list[Delivery]:
     """Take a batch apart; what cannot be read becomes a delivery with a problem."""
     queue, large = batch.queue, batch.large
-    ranks, attempts, heads, bodies = (map(int, text.split(",")) for text in batch.found[1:5])
+    ids, ranks, attempts, heads, bodies = [list(map(int, text.split(","))) for text in batch.found[:5]]
     made = []
-    rows = zip(
-        batch.ids(), ranks, attempts, _cut(batch.found[5], heads), _cut(batch.found[6], bodies), strict=True
-    )
+    rows = zip(ids, ranks, attempts, _cut(batch.found[5], heads), _cut(batch.found[6], bodies), strict=True)
     for id, rank, tried, envelope, body in rows:
         if id in large:
             envelope, body = large[id]
@@ -133,10 +131,12 @@ def deliveries(batch: Batch, owner: int, fence: int) -> list[Delivery]:
     return made
 
 
-def _cut(joined: bytes, sizes: Iterable[int]) -> Iterator[bytes | None]:
+def _cut(joined: bytes, sizes: Iterable[int]) -> list[bytes | None]:
     """Take a blob apart again; what is missing has the size -1, what is large was left out."""
+    parts: list[bytes | None] = []
     start = 0
     for size in sizes:
         end = start + size if 0 <= size <= SMALL else start
-        yield joined[start:end] if size >= 0 else None
+        parts.append(joined[start:end] if size >= 0 else None)
         start = end
+    return parts

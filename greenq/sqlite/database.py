@@ -62,7 +62,7 @@ class Database:
 
     def run(self, job: Job) -> Any:
         """Hand in a job and wait for its end; `AGAIN` if it found nothing in all its patience."""
-        engine = self._started()
+        engine = self._engine or self._started()  # one that is closed meanwhile takes no job
         if not engine.inbox.put(job):
             raise Failure(f"{self.address.path} is closed: open it again")
         try:

@@ -73,11 +73,12 @@ class Engine:
 
     def _main(self) -> None:
         while not (self.inbox.closing and not len(self.inbox) and not self._waiting):
-            fd = self._watch.fd if self._watch is not None and self._waits() else None
-            told = self.inbox.sleep(self._pause(), fd)
+            waits = self._waits()
+            fd = self._watch.fd if waits and self._watch is not None else None
+            told = self.inbox.sleep(self._pause() if waits else None, fd)
             with self.turn:
                 try:
-                    look = self._should_look(told)
+                    look = self._waits() and self._should_look(told)
                     self._work(self._collect(look), look)
                 except Exception:  # a bug here must not leave every later caller waiting for its deadline
                     logger.exception(
@@ -89,12 +90,12 @@ class Engine:
                 self._watch.close()
 
     def _waits(self) -> bool:
-        return bool(self._waiting) or any(observer.active() for observer in self.observers)
+        if self._waiting or not self.observers:
+            return bool(self._waiting)
+        return any(observer.active() for observer in self.observers)
 
-    def _pause(self) -> float | None:
-        """How long to sleep at most; None for until a job comes."""
-        if not self._waits():
-            return None
+    def _pause(self) -> float:
+        """How long to sleep at most while something is waited for."""
         if self._changed or self.inbox.closing:
             return 0.0
         pause = self._watch.pause() if self._watch is not None else SLOWEST
@@ -107,8 +108,6 @@ class Engine:
 
     def _should_look(self, told: bool) -> bool:
         """Whether something that is waited for may have happened."""
-        if not self._waits():
-            return False
         look, self._changed = self._changed, False
         session, now = self._session, time.monotonic()
         if told and self._watch is not None:
@@ -126,23 +125,34 @@ class Engine:
     def _collect(self, look: bool) -> list[Job]:
         now = time.monotonic()
         closing = self.inbox.closing
-        tried = [job for job in self._waiting if look or closing or job.patience <= now]
-        if tried:
-            self._waiting = [job for job in self._waiting if job not in tried]
-        return [job for job in (*tried, *self.inbox.take(GROUP)) if job.stage is not Stage.DROPPED]
+        jobs: list[Job] = []
+        if self._waiting:
+            jobs += [job for job in self._waiting if look or closing or job.patience <= now]
+            self._waiting = [job for job in self._waiting if job not in jobs]
+        for job in self.inbox.take(GROUP):
+            if job.stage is not Stage.DROPPED:
+                jobs.append(job)
+        return jobs
 
     def _work(self, jobs: list[Job], look: bool) -> None:
         if not jobs and not look:
             return
-        deadline = max((job.deadline for job in jobs), default=time.monotonic() + SLOWEST)
+        deadline = 0.0
+        writes: list[Job] = []
+        worthwhile = False
+        for job in jobs:
+            deadline = max(deadline, job.deadline)
+            if job.write:
+                writes.append(job)
+                worthwhile = worthwhile or job.probe is None
+        deadline = deadline or time.monotonic() + SLOWEST
         try:
             session = self._open(jobs, deadline)
         except Exception as error:
             for job in jobs:
                 self._end(job, error=error)
             return
-        writes = [job for job in jobs if job.write]
-        if writes and all(job.probe is not None for job in writes):
+        if writes and not worthwhile:
             writes = [job for job in writes if self._probe(session, job)]
         if writes:
             self._commit(session, writes, deadline)
@@ -188,10 +198,12 @@ class Engine:
         committing = False
         try:
             self._begin(session, jobs, deadline)
-            jobs = [job for job in jobs if self.inbox.begin(job)]
-            values = [job.fn(session) for job in jobs]
+            jobs = list(filter(self.inbox.begin, jobs))
+            values = []
+            for job in jobs:
+                values.append(job.fn(session))
             committing = True
-            session.execute("COMMIT")
+            session.do("COMMIT")
         except Exception as error:
             self._roll_back(session)
             failure = error if isinstance(error, Failure) else explain(self.address.path, error, committing)
@@ -217,7 +229,7 @@ class Engine:
         wait = FIRST_WAIT
         while True:
             try:
-                session.execute("BEGIN IMMEDIATE")
+                session.do("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
@@ -278,7 +290,7 @@ class Engine:
                 logger.warning(
                     "%s was moved or deleted while in use: a new one is opened there", address.path
                 )
-            elif address == self.address:
+            elif address is self.address:
                 return self._session
             self.disconnect()
         address = self.address

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import suppress
 
 from greenq.sqlite.job import Job, Stage
 from pools import native
@@ -36,7 +35,8 @@ class Inbox:
             if self.closing:
                 return False
             self._jobs.append(job)
-            self._ring()
+            if self._asleep:
+                self._ring()
         return True
 
     def close(self) -> None:
@@ -53,8 +53,10 @@ class Inbox:
     def _ring(self) -> None:
         if self._asleep and self._writer >= 0:
             self._asleep = False
-            with suppress(BlockingIOError):  # the pipe is full: it will wake
+            try:
                 self._write(self._writer, b"!")
+            except BlockingIOError:
+                return  # the pipe is full: it will wake
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -62,7 +64,11 @@ class Inbox:
     def take(self, most: int) -> list[Job]:
         """The jobs that wait, oldest first."""
         with self._lock:
-            return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+            if len(self._jobs) <= most:
+                jobs = list(self._jobs)
+                self._jobs.clear()
+                return jobs
+            return [self._jobs.popleft() for _ in range(most)]
 
     def take_reads(self) -> list[Job]:
         """Those of the waiting jobs that write nothing."""
@@ -83,10 +89,16 @@ class Inbox:
             pause = 0.0
         ready = poll.poll(None if pause is None else max(0.0, pause) * 1000)
         self._asleep = False
-        if any(number == self._reader for number, _ in ready):
-            with suppress(BlockingIOError):
+        told = False
+        for number, _ in ready:
+            if number != self._reader:
+                told = True
+                continue
+            try:
                 self._read(self._reader, 4096)
-        return any(number == fd for number, _ in ready)
+            except BlockingIOError:
+                continue
+        return told
 
     # ── the life of one job ──────────────────────────────────────────────────────────────────────────────
 

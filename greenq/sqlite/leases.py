@@ -56,12 +56,11 @@ def renew(session: Session, process: str, owner: int, seconds: float) -> int:
 
 def current(session: Session, process: str, owner: int) -> bool:
     """Whether the process has a lease that has not run out."""
-    return bool(
-        session.rows(
-            "SELECT 1 FROM processes WHERE id = ? AND name = ? AND until > ? AND clock = ?",
-            (owner, process, _now(), _clock()),
-        )
+    found = session.do(
+        "SELECT 1 FROM processes WHERE id = ? AND name = ? AND until > ? AND clock = ?",
+        (owner, process, _now(), _clock()),
     )
+    return bool(found.fetchall())
 
 
 def expired(session: Session, but: int | None) -> list[int]:

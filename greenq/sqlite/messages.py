@@ -76,11 +76,11 @@ def delay(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
 def promote(session: Session) -> None:
     """Make delayed messages ready whose time has come."""
     now = time.time()
-    bound = session.rows(
+    bound = session.do(
         "SELECT due, id FROM (SELECT due, id FROM delayed WHERE due <= ? ORDER BY due, id LIMIT ?)"
         " ORDER BY due DESC, id DESC LIMIT 1",
         (now, PROMOTED),
-    )
+    ).fetchall()
     if not bound:
         return
     session.execute(

@@ -35,6 +35,7 @@ class Session:
     """The connection, and what its statements say about the transaction.
 
     Attributes:
+        do: the connection's own `execute`, for what is done for every message.
         announce: set by whoever changed something that others may wait for.
         written: how many bytes of content were stored since someone set it to zero.
         next_due: when the next delayed message is due, in seconds since the epoch, as last looked up.
@@ -45,6 +46,7 @@ class Session:
 
     def __init__(self, connection: sqlite3.Connection, refused: dict[Any, None]) -> None:
         self.connection = connection
+        self.do = connection.execute
         self.refused = refused
         self.entered = not refused
         self.announce = False

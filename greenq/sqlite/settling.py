@@ -45,16 +45,15 @@ def _held(session: Session, tokens: Iterable[Token]) -> dict[Token, Lease]:
         wanted.setdefault(token[0], {})[token[1]] = token
     leases: dict[Token, Lease] = {}
     for owner, by_id in wanted.items():
-        found = session.rows(
+        found = session.do(
             "SELECT group_concat(id), group_concat(fence), group_concat(queue), group_concat(rank),"
             " group_concat(attempts) FROM leased WHERE owner = ? AND id IN (SELECT value FROM json_each(?))",
             (owner, numbers(by_id)),
-        )[0]
+        ).fetchall()[0]
         if found[0] is None:
             continue
-        for id, fence, queue, rank, attempts in zip(
-            *(map(int, text.split(",")) for text in found), strict=True
-        ):
+        columns = [map(int, text.split(",")) for text in found]
+        for id, fence, queue, rank, attempts in zip(*columns, strict=True):
             token = by_id[id]
             if token[2] == fence:
                 leases[token] = queue, rank, attempts
@@ -63,16 +62,19 @@ def _held(session: Session, tokens: Iterable[Token]) -> dict[Token, Lease]:
 
 def settle(session: Session, settlements: Sequence[Settlement]) -> list[bool]:
     """End leases; for each False if it had been lost, or was ended before in the same batch."""
-    tokens = [settlement.delivery.token for settlement in settlements]
-    leases = _held(session, filter(_is_token, tokens))
+    tokens = []
+    for settlement in settlements:
+        token = settlement.delivery.token
+        tokens.append(token if _is_token(token) else None)
+    leases = _held(session, filter(None, tokens))
     kept: list[bool] = []
     ended: list[tuple[Settlement, Lease]] = []
     for settlement, token in zip(settlements, tokens, strict=True):
-        lease = leases.pop(token, None) if _is_token(token) else None
+        lease = leases.pop(token, None) if token is not None else None
         kept.append(lease is not None)
         if lease is not None:
             ended.append((settlement, lease))
-        elif _is_token(token):
+        elif token is not None:
             session.refuse(token)
     _finish(session, ended)
     return kept
@@ -116,12 +118,12 @@ def _finish(session: Session, ended: Iterable[tuple[Settlement, Lease]]) -> None
             reason, trace = _text(settlement.reason) or "", _text(settlement.trace)
             dead.append((id, queue, rank, time.time(), reason, trace))
     for owner, of_owner in ids.items():
-        session.execute(
+        session.do(
             "DELETE FROM leased WHERE owner = ? AND id IN (SELECT value FROM json_each(?))",
             (owner, numbers(of_owner)),
         )
     if gone:
-        session.execute("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", (numbers(gone),))
+        session.do("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", (numbers(gone),))
     if ready:
         session.insert("ready", ("queue", "rank", "position", "id", "attempts"), ready)
     if delayed:
