@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["RUNNABLE", "STOPPED", "ThreadTime", "thread_time", "thread_times"]
 
@@ -18,8 +18,7 @@ STOPPED = frozenset("TtZX")
 """Stopped by a signal or a debugger, or ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadTime:
+class ThreadTime(NamedTuple):  # dataclasses alone would take a megabyte in the supervisor
     """One thread at one moment.
 
     Parameters:

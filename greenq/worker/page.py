@@ -12,8 +12,7 @@ import os
 import signal
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 __all__ = ["MARKS", "STACK_SIGNAL", "TEXT", "Block", "Page", "TaskCode"]
 
@@ -43,8 +42,7 @@ BEAT, BREATHED, READY, SINCE = range(4)
 BLOCK_AT = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):  # dataclasses alone would take a megabyte in the supervisor
     """What keeps a process from running anything else.
 
     Parameters:
@@ -61,8 +59,7 @@ class Block:
     limit: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TaskCode:
+class TaskCode(NamedTuple):
     """Where a task's code is, to recognize it in a stack.
 
     Parameters:
