@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,9 +25,6 @@ GRACE = 1.0
 
 BATCH = 200
 """How many calls are begun before the loop looks at what else there is to do."""
-
-BREATH = 0.1
-"""Seconds that `watch` waits for the loop's answer."""
 
 
 class AsyncioPool(Pool):
@@ -61,8 +57,6 @@ class AsyncioPool(Pool):
         self._closers: list[native.Signal] = []
         self._unforced = True
         self._stop_when_quiet = False
-        self._asked = 0.0
-        self._answered = native.Signal()
         self._crew = Crew(capacity, "asyncio-call")
         self._thread = LoopThread("asyncio-pool")
         self._loop = self._thread.loop
@@ -172,6 +166,16 @@ class AsyncioPool(Pool):
         self._soon(task_call.kill)
         return True
 
+    def abandon(self, call: Call) -> bool:
+        if call.finished:
+            return False
+        with self._slots.lock:
+            task_call: TaskCall | None = call.place
+            if task_call is not None:
+                self._alive.discard(task_call)
+        self._finish(call, None, Killed("the call was killed, and goes on"))
+        return True
+
     # ── around the calls ─────────────────────────────────────────────────────────────────────────────────
 
     def sleep(self, seconds: float) -> None:
@@ -230,28 +234,12 @@ class AsyncioPool(Pool):
         return Watch(running, breathed)
 
     def blocking(self) -> Blocking | None:
-        task = asyncio.current_task(self._loop)
+        task = self._thread.running()
         call = next((it.call for it in list(self._alive) if it.runs(task)), None)
-        thread = self._thread.thread
-        return Blocking(call, stack(sys._current_frames().get(thread.ident)), thread.native_id)
+        return Blocking(call, stack(self._thread.frame()), self._thread.thread.native_id)
 
     def breathed(self) -> float:
-        if self._thread.here() or not self._thread.thread.alive:
-            return 0.0
-        with self._slots.lock:
-            ask = self._asked == 0.0
-            if ask:
-                self._asked = time.monotonic()
-                self._answered = native.Signal()
-            answered, asked = self._answered, self._asked
-        if ask:
-            self._soon(self._answer, answered)
-        return 0.0 if answered.wait(BREATH) else time.monotonic() - asked
-
-    def _answer(self, answered: native.Signal) -> None:
-        with self._slots.lock:
-            self._asked = 0.0
-        answered.set()
+        return self._thread.breathed()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 

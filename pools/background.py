@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 from collections.abc import Coroutine
+from types import FrameType
 from typing import Any
 
 from pools import native
@@ -20,11 +22,16 @@ __all__ = ["run_in_background"]
 class _Run:
     """One coroutine on the process's loop, and the call that waits for it."""
 
-    __slots__ = ("_context", "_driver", "_error", "_value", "ended")
+    __slots__ = ("_context", "_driver", "_error", "_value", "abandoned", "caller", "ended")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._context = contextvars.copy_context()
         self._driver = Interruptible(coroutine)
+        self._driver.owner = self
+        self.caller = _place()
+        """Where the call runs that waits for it; no reference, which would be taken for a task's leftover."""
+        self.abandoned = False
+        """Whether that was ended and waits no more, while the coroutine runs on."""
         self._value: Any = None
         self._error: BaseException | None = None
         self.ended = native.Signal()
@@ -36,6 +43,7 @@ class _Run:
         self._driver.interrupt(exception)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
+        self._driver.owner = None
         if task.cancelled():
             self._error = asyncio.CancelledError()
         else:
@@ -79,9 +87,36 @@ def run_in_background(coroutine: Coroutine[Any, Any, Any]) -> Any:
             loop_thread.call(ours.interrupt, interruption)
         except BaseException:
             if not ours.ended.is_set:
-                loop_thread.call(ours.interrupt, asyncio.CancelledError())
-                ours.ended.wait(CLEANUP)
+                try:
+                    loop_thread.call(ours.interrupt, asyncio.CancelledError())
+                    ours.ended.wait(CLEANUP)
+                finally:
+                    ours.abandoned = True
             raise
+
+
+def _place() -> int:
+    """The identity of the calling green thread; 0 in a program that has none."""
+    library: Any = sys.modules.get("greenlet")
+    return 0 if library is None else id(library.getcurrent())
+
+
+def breathed() -> float:
+    """For how many seconds the loop has not answered; 0.0 if there is none."""
+    return 0.0 if _current is None else _current.breathed()
+
+
+def blocking() -> tuple[int, bool, FrameType | None, int] | None:
+    """What the loop runs: who waits for it, whether nobody does any more, its frame, its thread."""
+    loop_thread = _current
+    task = None if loop_thread is None else loop_thread.running()
+    driver: Any = None if task is None else task.get_coro()
+    if loop_thread is None or not isinstance(driver, Interruptible):
+        return None
+    ours: _Run | None = driver.owner
+    if ours is None:
+        return None
+    return ours.caller, ours.abandoned, loop_thread.frame(), loop_thread.thread.native_id
 
 
 _lock = native.Lock()

@@ -106,11 +106,13 @@ class Blocking:
         call: the one whose code runs; None if that is no call's.
         stack: where it is, innermost frame last.
         thread: the native thread that it runs in, as the operating system numbers it.
+        abandoned: its call was ended from outside, and it runs on.
     """
 
     call: Call | None
     stack: list[str]
     thread: int
+    abandoned: bool = False
 
 
 class Service(ABC):
@@ -237,6 +239,18 @@ class Pool(ABC):
         Raises:
             Unsupported: see `features`.
         """
+
+    def abandon(self, call: Call) -> bool:
+        """Report a call as ended with `Killed`, and free its slot, though its code may go on.
+
+        For one that was killed and swallows that, again and again. Nobody looks at what it still does, nor
+        waits for it. False if it had ended.
+
+        Raises:
+            Unsupported: the pool can't kill, see `features`.
+        """
+        # What no code can resist needs nothing more.
+        return self.kill(call)
 
     # ── around the calls ─────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from greenlet import getcurrent
@@ -164,6 +165,22 @@ class GreenPool(GreenThreads):
             self._soon(self._end, call)
         return True
 
+    def abandon(self, call: Call) -> bool:
+        if call.finished:
+            return False
+        if self._ident() == self._home:
+            self._give_up(call)
+        else:
+            self._hub.soon_from_outside(self._hub.start, partial(self._give_up, call))
+        return True
+
+    def _give_up(self, call: Call) -> None:
+        if not call.finished:
+            # Neither waited for nor reused, whatever becomes of it.
+            self._threads.discard(call.place)
+            self._forget(call, Killed("the call was killed, and goes on"))
+            report(call)
+
     def _throw(self, call: Call, exception: BaseException) -> None:
         """In the hub: raise inside the call if it still runs."""
         if call.place is not None and not call.finished:
@@ -214,9 +231,11 @@ class GreenPool(GreenThreads):
         return Watch(running, breathed)
 
     def blocking(self) -> Blocking | None:
+        places = [(call, call.place) for call in list(self._calls)]
+        if self._ping is None:
+            return _blocking_coroutine(places)
         frame = sys._current_frames().get(self._home)
         # The one that runs has no frame to be found at its green thread: that is in the native thread.
-        places = [(call, call.place) for call in list(self._calls)]
         call = next((c for c, place in places if place and not place.dead and place.gr_frame is None), None)
         return Blocking(call, stack(frame, greenthreads.__file__), self._thread_id)
 
@@ -228,7 +247,10 @@ class GreenPool(GreenThreads):
             if ping is None:
                 ping = self._ping = Ping(time.monotonic())
                 self._hub.soon_from_outside(self._pong)
-        return 0.0 if ping.answered.wait(BREATH) else time.monotonic() - ping.sent
+        if not ping.answered.wait(BREATH):
+            return time.monotonic() - ping.sent
+        background: Any = sys.modules.get("pools.background")
+        return 0.0 if background is None else background.breathed()
 
     def _pong(self) -> None:
         ping, self._ping = self._ping, None
@@ -283,3 +305,14 @@ class GreenPool(GreenThreads):
         self._hub.soon_from_outside(self._hub.start, close)
         ended.wait(None if timeout is None else timeout + 2 * GRACE)
         return outcome == [True]
+
+
+def _blocking_coroutine(places: list[tuple[Call, Any]]) -> Blocking | None:
+    """What keeps the event loop from breathing on which the calls' coroutines run."""
+    background: Any = sys.modules.get("pools.background")
+    found = None if background is None else background.blocking()
+    if found is None:
+        return None
+    caller, abandoned, frame, thread = found
+    call = next((call for call, place in places if id(place) == caller), None)
+    return Blocking(None if abandoned else call, stack(frame), thread, abandoned)

@@ -7,8 +7,11 @@ import atexit
 import contextlib
 import contextvars
 import os
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Any
 
 from pools import native
@@ -24,6 +27,10 @@ ATTENTION = 10.0
 """Seconds after which a waiting call looks whether the loop's thread is still there."""
 
 
+BREATH = 0.1
+"""Seconds that an answer of the loop is waited for."""
+
+
 class Interruptible(Coroutine[Any, Any, Any]):
     """Drives a coroutine in a task, and lets others raise exceptions of their choice where it waits."""
 
@@ -31,6 +38,8 @@ class Interruptible(Coroutine[Any, Any, Any]):
         self._coroutine = coroutine
         self._pending: deque[BaseException] = deque()
         self._task: asyncio.Task[Any] | None = None
+        self.owner: Any = None
+        """Whoever has it driven may leave a note here."""
         self._raised: list[BaseException] = []
         self._begun = False
         self.fatal: BaseException | None = None
@@ -113,6 +122,9 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._stopping = False
+        self._asked = 0.0
+        self._answered = native.Signal()
+        self._asking = native.Lock()
         self.loop = new_event_loop()
         self.thread = native.start(self._run, name)
         _running.add(self)
@@ -131,6 +143,33 @@ class LoopThread:
     def here(self) -> bool:
         """Whether the calling thread is the loop's own."""
         return asyncio._get_running_loop() is self.loop
+
+    def breathed(self) -> float:
+        """Ask the loop for a sign of life, and wait a moment; for how many seconds it has not answered."""
+        if self.here() or not self.thread.alive:
+            return 0.0
+        with self._asking:
+            ask = self._asked == 0.0
+            if ask:
+                self._asked = time.monotonic()
+                self._answered = native.Signal()
+            answered, asked = self._answered, self._asked
+        if ask:
+            self.call(self._answer, answered)
+        return 0.0 if answered.wait(BREATH) else time.monotonic() - asked
+
+    def _answer(self, answered: native.Signal) -> None:
+        with self._asking:
+            self._asked = 0.0
+        answered.set()
+
+    def running(self) -> asyncio.Task[Any] | None:
+        """The task that the loop is in now."""
+        return asyncio.current_task(self.loop)
+
+    def frame(self) -> FrameType | None:
+        """The innermost frame of what it runs."""
+        return sys._current_frames().get(self.thread.ident)
 
     def stop(self, timeout: float) -> bool:
         """Cancel what runs, let it clean up, and end the thread; True if it ended in `timeout` seconds."""

@@ -130,7 +130,7 @@ def entomb(app: GreenQ, name: str, id: str, limit: float) -> None:
         raise ConfigError(
             "with this broker that takes a result store that all workers can read: set results.url"
         )
-    error = TimeLimitExceeded(f"TimeLimitExceeded({limit:g},)", limit)
+    error = TimeLimitExceeded(limit)
     result = Result(id, FAILURE, describe(error), date_done=now(), expires=app.settings.results.expires)
     store.encode(result)
     store.put([result], app.settings.results.timeout)

@@ -103,13 +103,10 @@ class AroundTheCalls(Workbench):
 
     def test_what_blocks_a_pool_is_told_with_its_stack(self, tmp_path: Path) -> None:
         with self.make(self.room(3)) as pool:
-            if pool.blocking() is None:
-                assert pool.breathed() < 5
+            if type(pool).blocking is Pool.blocking:
+                assert pool.breathed() == 0.0
                 return
-            fns = [_block_the_pool]
-            if pool.features.patches is None:  # there coroutines run on the pool's own loop
-                fns.append(pool.bind(_block_as_coroutine))
-            for fn in fns:
+            for fn in (_block_the_pool, pool.bind(_block_as_coroutine)):
                 pool.spawn(chores.hold, str(tmp_path / "gate"))
                 seen: list[tuple[float, Blocking | None]] = []
                 observer = native.start(functools.partial(_observe_block, pool, seen), "observer")

@@ -52,8 +52,8 @@ class Blocked:
         self._page = page
         self._stopping = Signal()
         self._thread: NativeThread | None = None
-        self._used: float | None = None
-        """Processor time of the blocking thread when it was first looked at."""
+        self._looked_at: tuple[int, float] | None = None
+        """The thread that blocks, and its processor time when it was first looked at."""
         self._named: Block | None = None
         self._say_at = 0.0
 
@@ -97,7 +97,7 @@ class Blocked:
             self._report(blocking, now, silent)
 
     def _all_well(self, now: float) -> None:
-        self._used = None
+        self._looked_at = None
         if self._named is not None:
             named, self._named = self._named, None
             if self._page is not None:
@@ -108,10 +108,11 @@ class Blocked:
         seen = thread_time(blocking.thread)
         if seen is None:
             return silent >= REPORT_AFTER
-        if self._used is None:
-            self._used = seen.used
+        if self._looked_at is None or self._looked_at[0] != blocking.thread:
+            self._looked_at = blocking.thread, seen.used
             return False
-        return silent >= REPORT_AFTER and (seen.state != RUNNABLE or seen.used - self._used >= LEAST_USED)
+        used = seen.used - self._looked_at[1]
+        return silent >= REPORT_AFTER and (seen.state != RUNNABLE or used >= LEAST_USED)
 
     def _report(self, blocking: Blocking, now: float, silent: float) -> None:
         block = self._describe(blocking, now - silent)
@@ -125,12 +126,14 @@ class Blocked:
         if self._page is not None:
             self._page.block = block
         log.warning(
-            "%s has let nothing else run for %.1f s%s. It is here:\n%s",
+            "%s has kept others from running for %.1f s%s. It is here:\n%s",
             title(block), now - block.since, "" if block.deadline else " and has no hard limit",
             "\n".join(text for text in blocking.stack if not text.startswith(OURS)),
         )  # fmt: skip
 
     def _describe(self, blocking: Blocking, since: float) -> Block:
+        if blocking.abandoned:  # what is to be recorded of it is, or will be: only the process is to be ended
+            return Block("", "", since, since)
         call = blocking.call
         run = call.tag if call is not None else None
         if call is None or type(run) is not Run:
@@ -143,4 +146,6 @@ class Blocked:
 
 def title(block: Block) -> str:
     """A task as log lines name it."""
-    return plain(f"{block.name}[{block.id}]") if block.name else "something that is no task's own code"
+    if block.name:
+        return plain(f"{block.name}[{block.id}]")
+    return "a coroutine that was ended" if block.deadline else "something that is no task's own code"

@@ -112,7 +112,13 @@ class Watch:
         if self._undertaking is not None and (block is None or block.id != self._undertaking.block.id):
             self._undertaking.close()
             self._undertaking = None
-        if block is not None and is_over(block, now + GRACE + AHEAD):
+        if block is not None and not block.id and is_over(block, now):
+            say(
+                f"{self._who} still runs a coroutine that was ended, and that lets no other run: it is "
+                "replaced; what else it ran is delivered again, and not charged"
+            )
+            self._child.kill()
+        elif block is not None and is_over(block, now + GRACE + AHEAD):
             self._undertaking = self._undertaking or Undertaking(self._spec, block)
             if is_over(block, now):
                 self._undertaking.begin()
