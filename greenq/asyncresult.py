@@ -11,6 +11,7 @@ from greenq.failures import rebuild
 from greenq.joining import refuse_in_task
 from greenq.message import EXCEPTION_STATES, FAILURE, PENDING, READY_STATES, REVOKED, SUCCESS, Result
 from greenq.results.base import ResultStore
+from greenq.shortrepr import shortrepr
 
 __all__ = ["WAIT_CHUNK", "AsyncResult", "Source"]
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 WAIT_CHUNK = 30.0
 """Seconds that one wait on the store may take; only how often an endless `get` looks again."""
+MOST_PARENTS = 1000
+"""Results above a child; more is no workflow but an attack."""
 
 
 class Source(Protocol):
@@ -272,10 +275,19 @@ class AsyncResult(Generic[T]):
 
 def _from_tuple(entry: Any, source: Source | None) -> AsyncResult[Any]:
     """Read one of a record's children."""
+    ids: list[str] = []
+    rest = entry
     try:
-        (id, parent), _ = entry
-        return AsyncResult(id, source, None if parent is None else _from_tuple(parent, source))
-    except (TypeError, ValueError, RecursionError):
+        while rest is not None or not ids:
+            (id, rest), _ = rest
+            ids.append(id)
+            if len(ids) > MOST_PARENTS:
+                raise ValueError
+        child = AsyncResult[Any](ids.pop(), source)
+        while ids:
+            child = AsyncResult(ids.pop(), source, child)
+    except (TypeError, ValueError):
         raise ResultStoreError(
-            f"the stored result lists the child {entry!r:.80}, which is not [[id, parent], children]"
+            f"the stored result lists the child {shortrepr(entry, 80)}, which is not [[id, parent], children]"
         ) from None
+    return child

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import cache
 from typing import Any
 
@@ -80,7 +81,7 @@ def end_of(delivery: Delivery) -> Outcome:
     name = message.headers.get("task") if message is not None else None
     Run(delivery, runner.handlers.get(name) if isinstance(name, str) else None)
     try:
-        return runner.run(delivery)
+        return copy_context().run(runner.run, delivery)  # as each task runs in a context of its own
     except MemoryError as error:
         # Only unpickling, which cannot be bounded: what the consumer does then.
         assert message is not None

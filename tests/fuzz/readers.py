@@ -264,7 +264,7 @@ def _judge_body(given: tuple[bytes, str, Any]) -> str:
     return end
 
 
-class _OneResult:
+class OneResult:
     """A store that has one result."""
 
     result_timeout = 1.0
@@ -295,7 +295,7 @@ def _judge_record(raw: bytes) -> str:
         record = store.decode(raw)
     except GreenqError as error:
         return type(error).__name__
-    result: AsyncResult[Any] = AsyncResult("1", _OneResult(record))
+    result: AsyncResult[Any] = AsyncResult("1", OneResult(record))
     for name in (
         "state",
         "result",
