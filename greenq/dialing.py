@@ -46,8 +46,6 @@ class _Lookup:
             self.answer = _resolve(self._host, self._port, 0)
         except OSError as error:
             self.error = error
-        except UnicodeError:
-            self.error = OSError("the name cannot be one of a host")
         finally:
             _lookups.pop((self._host, self._port), None)
             self.ended.set()
@@ -62,7 +60,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def _resolve(host: str, port: int, flags: int) -> list[Place]:
-    found = native.original("socket", "getaddrinfo")(host, port, 0, socket.SOCK_STREAM, 0, flags)
+    try:
+        found = native.original("socket", "getaddrinfo")(host, port, 0, socket.SOCK_STREAM, 0, flags)
+    except UnicodeError:
+        raise OSError("no host can have this name") from None
     return [(family, kind, protocol, place) for family, kind, protocol, _, place in found]
 
 
@@ -111,5 +112,5 @@ def unsent(descriptor: int) -> int:
         return 0
     try:
         return int.from_bytes(ioctl(descriptor, TIOCOUTQ, bytes(4)), sys.byteorder)
-    except OSError:
+    except (OSError, ValueError):  # it is closed
         return 0

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -214,14 +214,20 @@ class Scene:
     Parameters:
         concurrency: of the worker.
         rate, longest: see `Load`.
+        pause: seconds between the parts of a fault, at most.
+        counted: how often, a second apart, what the worker has is counted.
     """
 
     def __init__(
         self, name: str, stage: Stage, concurrency: int = 1000, rate: int = 300, longest: float = 2.0,
         pool: str = "gevent",
+        pause: float = 1.0,
+        counted: int = COUNTED,
     ) -> None:  # fmt: skip
         self.name = name
         self.stage = stage
+        self._pause = pause
+        self._counted = counted
         self.directory = Path(tempfile.mkdtemp(prefix="greenq-faults-"))
         self.log = self.directory / "worker.log"
         self.traces = Traces(self.directory / "ledger")
@@ -268,7 +274,7 @@ class Scene:
         """Let the broker fail for `hold` seconds and come back; see that work goes on and is finished."""
         inject, heal = self.stage.faults[kind]
         self.load.on()
-        time.sleep(random.uniform(0.5, 1.2))
+        time.sleep(random.uniform(0.5, 1.0) * self._pause)
         if kind in self.stage.drained:
             self.load.off()
             self._wait(self._done, QUIET_WITHIN)
@@ -279,17 +285,17 @@ class Scene:
         self.traces.look_from(returned)
         self.load.on()
         self._wait(lambda: self.traces.first_start is not None, 60.0)
-        time.sleep(0.5)
+        time.sleep(0.5 * self._pause)
         self.load.off()
         slow = (self.traces.first_start or float("inf")) - returned
         report.slowest = max(report.slowest, slow)
         if slow > RESUMED_WITHIN:
-            report.problems.append(f"#{report.times}: resumed after {slow:.1f} s")
+            report.problems.append(f"{kind} #{report.times}: resumed after {slow:.1f} s")
         quiet = self._wait(self._done, QUIET_WITHIN)
         report.quietest = max(report.quietest, time.monotonic() - returned)
         if not quiet:
             missing = len(self.load.confirmed - self.traces.ended)
-            report.problems.append(f"#{report.times}: {missing} not done, depth {self._depth()}")
+            report.problems.append(f"{kind} #{report.times}: {missing} not done, depth {self._depth()}")
         report.times += 1
         worker = self._worker()
         if worker != self.worker:
@@ -328,7 +334,7 @@ class Scene:
         self._wait(lambda: number in self.traces.green, 30.0)
         worker = psutil.Process(self.worker)
         counts: list[tuple[int, int, int]] = []
-        for _ in range(COUNTED):
+        for _ in range(self._counted):
             counts.append((self.stage.connections(), worker.num_fds(), worker.num_threads()))
             time.sleep(1.0)
         connections, descriptors, threads = (pick(list(column)) for column in zip(*counts, strict=True))
@@ -337,19 +343,22 @@ class Scene:
 
     def faults(self, kind: str, times: int, hold: tuple[float, float]) -> Report:
         """Let it fail that often; what came of it."""
-        report = Report(self.name, kind)
-        sent, refused = len(self.load.confirmed), self.load.refused
-        before = set(self.load.confirmed)
-        twice = self.traces.twice()
+        return self.run(kind, [kind] * times, hold)
+
+    def run(self, title: str, kinds: Sequence[str], hold: tuple[float, float]) -> Report:
+        """Let it fail in these ways, one after the other; what came of it."""
+        report = Report(self.name, title)
+        refused, before, twice = self.load.refused, set(self.load.confirmed), self.traces.twice()
         self.load.longest_send = 0.0
-        for turn in range(times):
+        for turn, kind in enumerate(kinds):
             self.fault(kind, random.uniform(*hold), report)
-            if turn == 0 and times > 1:
+            if turn == 0 and len(kinds) > 1:
                 # The first fault may make what stays from then on.
                 report.first = self.census(max)
         report.last = self.census(min)
-        report.sent, report.refused = len(self.load.confirmed) - sent, self.load.refused - refused
-        report.lost = len(self.load.confirmed - before - self.traces.ended)
+        sent = self.load.confirmed - before
+        report.sent, report.refused = len(sent), self.load.refused - refused
+        report.lost = len(sent - self.traces.ended)
         report.twice = self.traces.twice() - twice
         report.longest_send = self.load.longest_send
         if report.lost:
@@ -376,7 +385,13 @@ class Scene:
         try:
             return self.command.wait(60.0)
         except subprocess.TimeoutExpired:
+            self.end()
+            return None
+
+    def end(self) -> None:
+        """Let nothing of it live on."""
+        self.load.close()
+        if self.command.poll() is None:
             for process in [*psutil.Process(self.command.pid).children(recursive=True), self.command]:
                 process.kill()
             self.command.wait()
-            return None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.chaos.proxy import FaultProxy
-from tests.rabbit import RabbitServer
+from tests.rabbit import RabbitServer, shared_rabbit
 from tests.servers import RedisServer, free_port
 
 __all__ = ["STAGES", "Fault", "Stage"]
@@ -203,13 +203,16 @@ class AmqpStage(Stage):
         self.server = server or RabbitServer()
         self.store = RedisServer()
         vhost = self.server.empty().rpartition("/")[2]
+        self.user = f"shop-{vhost}"
         self._call(
-            'rabbit_auth_backend_internal:add_user(<<"shop">>, <<"pw">>, <<"tests">>), '
-            f'rabbit_auth_backend_internal:set_permissions(<<"shop">>, <<"{vhost}">>, '
+            f'rabbit_auth_backend_internal:add_user(<<"{self.user}">>, <<"pw">>, <<"tests">>), '
+            f'rabbit_auth_backend_internal:set_permissions(<<"{self.user}">>, <<"{vhost}">>, '
             '<<".*">>, <<".*">>, <<".*">>, <<"tests">>)'
         )
         self.proxy, self.second = FaultProxy(self.server.port), FaultProxy(self.server.port)
-        nodes = [f"amqp://shop:pw@127.0.0.1:{proxy.port}/{vhost}" for proxy in (self.proxy, self.second)]
+        nodes = [
+            f"amqp://{self.user}:pw@127.0.0.1:{proxy.port}/{vhost}" for proxy in (self.proxy, self.second)
+        ]
         self.url = ";".join(nodes)
         self.results = self.store.url
         self._turn = 0
@@ -234,7 +237,8 @@ class AmqpStage(Stage):
         self._call(f"vm_memory_monitor:set_vm_memory_high_watermark({share})")
 
     def _password(self, word: str) -> None:
-        self._call(f'rabbit_auth_backend_internal:change_password(<<"shop">>, <<"{word}">>, <<"tests">>)')
+        user = f'<<"{self.user}">>, <<"{word}">>, <<"tests">>'
+        self._call(f"rabbit_auth_backend_internal:change_password({user})")
 
     def _shut_out(self) -> None:
         self._password("changed")
@@ -261,7 +265,7 @@ class StoreStage(AmqpStage):
     """The same, but it is the result store that fails."""
 
     def __init__(self, server: RabbitServer | None = None) -> None:
-        super().__init__(server)
+        super().__init__(server or shared_rabbit())
         do = self.store.do
         between = self.between = FaultProxy(self.store.port)
         self.results = f"redis://127.0.0.1:{between.port}/0"
