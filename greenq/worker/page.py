@@ -243,4 +243,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")

@@ -206,7 +206,7 @@ class Watch:
             block = page.marked(int(mark[1]))
             if block is not None:
                 return block
-        names = {(code.file, code.function): code.name for code in page.tasks() if code.file}
+        names = {(shown(code.file), shown(code.function)): code.name for code in page.tasks() if code.file}
         # The outermost: a task may call another one like a function.
         frames = [(frame["file"], frame["function"]) for frame in FRAME.finditer(stack)]
         return Block("", next((names[frame] for frame in reversed(frames) if frame in names), ""), since)
@@ -236,6 +236,11 @@ class Watch:
         say(f"{over}, but that could not be recorded: {self._who} is killed, and the task delivered again")
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._child.pid, signal.SIGKILL)  # not as the child's own `kill`: the death is charged
+
+
+def shown(text: str) -> str:
+    """A text as faulthandler writes it."""
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def is_over(block: Block, now: float) -> bool:

@@ -1,7 +1,9 @@
 """The application that the worker's tests run; each task leaves its trace in the file that it is told."""
 
 import asyncio
+import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -233,3 +235,51 @@ def frames():
 def patched():
     """Whose sockets these are, and whether what the application imported at its top has the same."""
     return [socket.socket.__module__.split(".")[0], time.sleep.__module__.split(".")[0]]
+
+
+hoarded = []
+
+
+@app.task
+def hoard(size):
+    hoarded.append(bytearray(b"x") * size)
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+SHORT = None if NO_LIMITS else 1.0
+
+
+@app.task(time_limit=SHORT)
+def endless(path, name):
+    """Compute without end, in Python."""
+    note(path, f"start {name}")
+    while True:
+        pass
+
+
+@app.task(time_limit=SHORT)
+def catastrophe(path, name):
+    """Compute without end in C, with the interpreter's lock in hand."""
+    note(path, f"start {name}")
+    re.match("(a+)+$", "a" * 64 + "b")
+
+
+@app.task(time_limit=SHORT)
+async def endless_coroutine(path, name):
+    note(path, f"start {name}")
+    while True:
+        pass
+
+
+@app.task(time_limit=SHORT)
+async def catastrophic_coroutine(path, name):
+    note(path, f"start {name}")
+    re.match("(a+)+$", "a" * 64 + "b")
+
+
+@app.task
+def hold_lock(seconds):
+    """Sleep in C without giving the interpreter's lock away."""
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    return os.getpid()
