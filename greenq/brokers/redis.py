@@ -24,14 +24,16 @@ from greenq.redis.upkeep import Upkeep
 __all__ = ["RedisBroker"]
 
 
+def _translation(error: Failure) -> BrokerError:
+    return (BrokerUnreachable if isinstance(error, Unreachable) else BrokerError)(str(error))
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except Unreachable as error:
-        raise BrokerUnreachable(str(error)) from error
     except Failure as error:
-        raise BrokerError(str(error)) from error
+        raise _translation(error) from error
 
 
 class RedisBroker(Broker):
@@ -98,7 +100,7 @@ class RedisBroker(Broker):
         deadline = time.monotonic() + max(0.0, timeout)
         if n < 1 or not wanted:
             return []
-        with _translated():
+        try:
             while True:
                 deliveries = fetcher.fetch(wanted, n, deadline - time.monotonic())
                 if not deliveries:
@@ -106,6 +108,8 @@ class RedisBroker(Broker):
                 ripe = self._park(deliveries)
                 if ripe:
                     return ripe
+        except Failure as error:
+            raise _translation(error) from error
 
     def _park(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Put what is not due yet aside, whoever sent it; the others."""

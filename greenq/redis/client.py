@@ -69,6 +69,8 @@ class Client:
             again: they may be repeated if the connection is lost meanwhile.
         """
         replies = self._run(commands, deadline, again) if commands else []
+        if ReplyError not in map(type, replies):
+            return replies
         pause = PAUSE_FIRST
         while refused := [i for i, reply in enumerate(replies) if self._is_temporary(reply)]:
             if time.monotonic() + pause >= deadline:
@@ -108,7 +110,7 @@ class Client:
 
     def script(self, script: Script, arguments: Sequence[Any], deadline: float, again: bool = False) -> Any:
         """Run a script, which the server may have to be given first."""
-        keys = self.declared(arguments)
+        keys = self.declared(arguments) if self.address.cluster else []
         command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
         reply = self.run([command], deadline, again)[0]
         if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):

@@ -158,7 +158,7 @@ class Fetcher:
             self._number += n
         places, arguments = self._order(plan, n)
         given = (*plan.head, n, self._nonce, first, int(arm), len(queues), *arguments)
-        declared = self._client.declared(given)
+        declared = self._client.declared(given) if self._address.cluster else []
         fetch = ("EVALSHA", FETCH.sha, len(declared), *declared, *given)
         commands = [("CLIENT", "CACHING", "YES"), plan.watch, fetch] if arm else [fetch]
         deadline = time.monotonic() + self._timeout

@@ -143,7 +143,9 @@ class Link:
         """
         try:
             self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-            self._socket.sendall(data)
+            sent = self._socket.send(data)
+            if sent < len(data):
+                self._socket.sendall(data[sent:])
         except TimeoutError as error:
             raise Late(f"{self._where} takes nothing", True) from error
         except (OSError, ssl.SSLError, ValueError) as error:
@@ -210,9 +212,11 @@ class Link:
         """
         while time.monotonic() + DOUBT_AFTER < deadline:
             waiting = unsent(self._socket.fileno())
-            with contextlib.suppress(Late):
+            try:
                 self._receive(time.monotonic() + DOUBT_AFTER)
                 return
+            except Late:
+                pass  # silent so far: is it there?
             if self._answers_others() and not 0 < unsent(self._socket.fileno()) < waiting:
                 with contextlib.suppress(Late):
                     self._receive(time.monotonic() + DOUBT_FOR)

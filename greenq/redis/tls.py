@@ -44,6 +44,11 @@ class TlsSocket:
                 self._pull()
         self._flush()
 
+    def send(self, data: bytes) -> int:
+        """As `sendall`; how much it was."""
+        self.sendall(data)
+        return len(data)
+
     def sendall(self, data: bytes) -> None:
         """Encrypt and send everything."""
         view = memoryview(data)

@@ -16,7 +16,7 @@ from greenq.redis.address import Address, parse
 from greenq.redis.client import Client
 from greenq.redis.failures import Failure, Late
 from greenq.redis.scripts import STORE
-from greenq.redis.settling import BAD_LIST, DONE, UNDECIDED, Step, carry_out, lasting
+from greenq.redis.settling import BAD_LIST, DONE, UNDECIDED, Step, carry_out, lasting, settle
 from greenq.redis.subscriber import Question, Subscriber
 from greenq.results.base import ResultStore
 from greenq.results.waiting import Waiters
@@ -68,6 +68,8 @@ class RedisStore(ResultStore):
         self._lock = native.Lock()
         self._waiters = Waiters()
         self._subscriber: Subscriber | None = None
+        self._fused: RedisBroker | None = None
+        """A broker on the same server and database, as found out before."""
         self._closed = False
 
     # ── storing ──────────────────────────────────────────────────────────────────────────────────────────
@@ -101,10 +103,25 @@ class RedisStore(ResultStore):
         ]
 
     def commit(self, broker: Broker, outcomes: Sequence[Outcome], timeout: float) -> list[bool] | None:
-        if not isinstance(broker, RedisBroker) or broker.address.server != self.address.server:
-            return None
+        if broker is not self._fused:
+            if not isinstance(broker, RedisBroker) or broker.address.server != self.address.server:
+                return None
+            self._fused = broker
         self._open()
         deadline = time.monotonic() + timeout
+        settlements: list[Settlement] = []
+        for outcome in outcomes:
+            if outcome.publishes or outcome.result is not None or outcome.settlement is None:
+                break
+            settlements.append(outcome.settlement)
+        try:
+            if outcomes and len(settlements) == len(outcomes):  # none has a result: a lighter script
+                return settle(broker.client, broker.keys, settlements, deadline)
+            return self._commit(broker, outcomes, deadline)
+        except Failure as error:
+            raise ResultStoreError(str(error)) from error
+
+    def _commit(self, broker: RedisBroker, outcomes: Sequence[Outcome], deadline: float) -> list[bool]:
         steps = [
             Step(
                 outcome.settlement, outcome.publishes, outcome.result,
@@ -112,16 +129,15 @@ class RedisStore(ResultStore):
             )
             for outcome in outcomes
         ]  # fmt: skip
-        with _translated():
-            children = [message for outcome in outcomes for message in outcome.publishes]
-            if children:
-                broker.publisher.announce(children, deadline)
-            states = carry_out(broker.client, broker.keys, steps, deadline)
-            while left := [i for i, state in enumerate(states) if state in (UNDECIDED, BAD_LIST)]:
-                self._mend([(steps[i], states[i]) for i in left], deadline)
-                again = carry_out(broker.client, broker.keys, [steps[i] for i in left], deadline)
-                for i, state in zip(left, again, strict=True):
-                    states[i] = state
+        children = [message for outcome in outcomes for message in outcome.publishes]
+        if children:
+            broker.publisher.announce(children, deadline)
+        states = carry_out(broker.client, broker.keys, steps, deadline)
+        while left := [i for i, state in enumerate(states) if state in (UNDECIDED, BAD_LIST)]:
+            self._mend([(steps[i], states[i]) for i in left], deadline)
+            again = carry_out(broker.client, broker.keys, [steps[i] for i in left], deadline)
+            for i, state in zip(left, again, strict=True):
+                states[i] = state
         return [state == DONE for state in states]
 
     def _mend(self, steps: Sequence[tuple[Step, int]], deadline: float) -> None:
