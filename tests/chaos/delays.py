@@ -27,8 +27,8 @@ from typing import Any
 
 from greenq import GreenQ
 from greenq.message import Depth, Message
-from tests.rabbit import RabbitServer
-from tests.servers import RedisServer
+from tests.rabbit import RabbitServer, shared_rabbit
+from tests.servers import RedisServer, shared_redis
 
 __all__ = ["BROKERS", "Report", "main", "park"]
 
@@ -38,6 +38,8 @@ GROWTH = 5.0
 LATE = {"redis": 1.0, "sqlite": 1.0, "amqp": 2.0}
 """Seconds."""
 BATCH = 1000
+SHORT = 10_000
+"""Tasks up to which it is the short form: less time, and no server of its own."""
 WARM = 20_000
 """Tasks that are parked before the worker's memory is first looked at, at most."""
 BACKLOG = 1_000
@@ -86,9 +88,11 @@ class Report:
 
 
 @contextmanager
-def serving(broker: str, folder: Path) -> Iterator[tuple[str, RabbitServer | None]]:
-    """A server of its own."""
-    if broker == "redis":
+def serving(broker: str, folder: Path, short: bool) -> Iterator[tuple[str, RabbitServer | None]]:
+    """A server of its own; in the short form the one that all tests share."""
+    if short and broker != "sqlite":
+        yield (shared_redis() if broker == "redis" else shared_rabbit()).empty(), None
+    elif broker == "redis":
         redis = RedisServer()
         try:
             yield redis.empty(), None
@@ -223,23 +227,25 @@ def park(broker: str, tasks: int, pool: str, folder: Path) -> Report:
     """Park so many tasks under a worker and look at both."""
     report = Report(broker, tasks)
     ledger = folder / "ledger"
-    with serving(broker, folder) as (url, rabbit):
+    short = tasks <= SHORT
+    soon = (1.0, 4.0) if short else (3.0, 15.0)
+    with serving(broker, folder, short) as (url, rabbit):
         sender = Sender(url, ledger)
         with working(url, ledger, pool):
             sender.near(200, -1.0, 0.5)
             pid = sender.all_ran()[0][3]
             warm = min(WARM, tasks // 2)
-            for _ in range(0, warm, BATCH):
-                sender.far(min(BATCH, warm))
+            for sent in range(0, warm, BATCH):
+                sender.far(min(BATCH, warm - sent))
             sender.settled(0)
             time.sleep(1.0)
             known = sender.soon
             report.before = report.most = memory(pid)
-            _flood(sender, report, pid, tasks - warm)
-            sender.near(300, 3.0, 15.0)
+            _flood(sender, report, pid, tasks - warm, soon)
+            sender.near(300, *soon)
             if broker != "sqlite":
-                sender.celerys(100, 3.0, 15.0)
-            if rabbit is not None and tasks >= 1_000_000:
+                sender.celerys(100, *soon)
+            if rabbit is not None:
                 # Beyond the server's patience with whoever holds a message: it looks once a minute.
                 sender.celerys(50, ACK_TIMEOUT / 1000 + 60, ACK_TIMEOUT / 1000 + 80)
             rows = sender.all_ran()
@@ -254,11 +260,11 @@ def park(broker: str, tasks: int, pool: str, folder: Path) -> Report:
     return report
 
 
-def _flood(sender: Sender, report: Report, pid: int, tasks: int) -> None:
+def _flood(sender: Sender, report: Report, pid: int, tasks: int, soon: tuple[float, float]) -> None:
     begun = time.monotonic()
     for sent in range(0, tasks, BATCH):
         sender.far(min(BATCH, tasks - sent))
-        sender.near(1, 5.0, 15.0)
+        sender.near(1, *soon)
         report.most = max(report.most, memory(pid))
         if sent // BATCH % 2:
             sender.settled(BACKLOG)
