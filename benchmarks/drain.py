@@ -14,7 +14,7 @@ from benchmarks import ledger
 from benchmarks.peers import Peer
 from benchmarks.place import Failed, Place
 
-__all__ = ["drain"]
+__all__ = ["drain", "stop"]
 
 PATIENCE = 300.0
 """Seconds from a worker's start to its last task."""
@@ -65,7 +65,7 @@ def drain(
     except Failed as failed:
         raise Failed(f"{peer.name}: {failed}\n{place.tail(log)}") from None
     finally:
-        _stop(worker)
+        stop(worker)
     ticks = ledger.read(place.ledger)
     wall = ticks[-1] - ticks[0]
     return {
@@ -111,7 +111,8 @@ def _used(pid: int) -> dict[int, tuple[float, int]]:
     return used
 
 
-def _stop(worker: subprocess.Popen[bytes]) -> None:
+def stop(worker: subprocess.Popen[bytes]) -> None:
+    """End a worker and all that it has started."""
     worker.send_signal(signal.SIGTERM)
     try:
         worker.wait(STOPPING)

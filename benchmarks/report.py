@@ -20,33 +20,35 @@ def table(run: dict[str, Any]) -> str:
     for workload in run["workloads"]:
         rounds: dict[str, Rounds] = workload["rounds"]
         base = rounds.get(run["baseline"])
+        columns = workload["columns"]
+        heads = ["system", columns[0]["title"], "lowest to highest", *(c["title"] for c in columns[1:])]
         lines += [f"{workload['title']}, {run['count']:,} tasks, {run['rounds']} rounds:", ""]
-        lines.append(
-            "| system | per second | lowest to highest | CPU µs/task | RSS MiB | times the baseline |"
-        )
-        lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
-        lines += [_row(name, figures, base) for name, figures in rounds.items()]
+        lines.append(f"| {' | '.join([*heads, 'times the baseline'])} |")
+        lines.append(f"| --- |{' ---: |' * len(heads)}")
+        lines += [_row(name, figures, base, workload) for name, figures in rounds.items()]
         if workload["ideal"]:
-            lines.append(f"| (the ideal) | {workload['ideal']:,.0f} | | | | |")
+            lines.append(f"| (the ideal) | {workload['ideal']:,.0f} |{' |' * (len(heads) - 1)}")
         lines.append("")
     return "\n".join(lines)
 
 
-def _row(name: str, figures: Rounds, base: Rounds | None) -> str:
-    rates = [figure["rate"] for figure in figures]
+def _row(name: str, figures: Rounds, base: Rounds | None, workload: dict[str, Any]) -> str:
+    first, *others = workload["columns"]
+    spread = [figure[first["figure"]] for figure in figures]
     cells = [
         name,
-        f"{median(rates):,.0f}",
-        f"{min(rates):,.0f} to {max(rates):,.0f}",
-        f"{median(figure['cpu'] for figure in figures):,.0f}",
-        f"{median(figure['rss'] for figure in figures):,.0f}",
-        _ratio(rates, [figure["rate"] for figure in base] if base else []),
+        f"{median(spread):,.{first['digits']}f}",
+        f"{min(spread):,.{first['digits']}f} to {max(spread):,.{first['digits']}f}",
+        *(f"{median(f[column['figure']] for f in figures):,.{column['digits']}f}" for column in others),
+        _ratio(figures, base or [], workload["compared"], workload["higher"]),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _ratio(rates: list[float], base: list[float]) -> str:
-    ratios = [rate / other for rate, other in zip(rates, base, strict=False)]
-    if not ratios or rates == base:
+def _ratio(figures: Rounds, base: Rounds, compared: str, higher: bool) -> str:
+    """How many times better than the baseline."""
+    pairs = [(one[compared], other[compared]) for one, other in zip(figures, base, strict=False)]
+    ratios = [one / other if higher else other / one for one, other in pairs]
+    if not ratios or figures is base:
         return "1" if ratios else ""
     return f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"

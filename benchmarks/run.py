@@ -59,12 +59,14 @@ def run(
                     with _place(peer, pythons[peer.name], redis, rabbit, home) as place:
                         figures = workload.measure(peer, place, count)
                     taken[peer.name].append(figures)
-                    say(f"{workload.name}, round {number}/{rounds}, {peer.name}: {figures['rate']:,.0f}/s")
+                    say(f"{workload.name}, round {number}/{rounds}, {peer.name}: {told(workload, figures)}")
             found.append(
                 {
                     "name": workload.name,
                     "title": workload.title,
-                    "unit": workload.unit,
+                    "compared": workload.compared,
+                    "higher": workload.higher,
+                    "columns": [vars(column) for column in workload.columns],
                     "ideal": workload.ideal,
                     "rounds": taken,
                 }
@@ -79,6 +81,12 @@ def run(
         "versions": {peer.name: versions(pythons[peer.name]) for peer in peers},
         "workloads": found,
     }
+
+
+def told(workload: Workload, figures: Figures) -> str:
+    """What one measurement gave, for people who wait."""
+    shown = workload.columns[0]
+    return f"{figures[shown.figure]:,.{shown.digits}f} {shown.title}"
 
 
 @contextmanager

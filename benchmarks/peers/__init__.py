@@ -10,6 +10,12 @@ for each configuration; `variant` tells the application which of them is measure
         def noop(): tick()                                # a task
         def sleep(seconds): tick(); time.sleep(seconds); tick()    # a task
         def load(task, count): ...                        # send `count` calls of "noop" or "sleep"
+
+and, if it says so with `Peer.asks`, what a producer does with it::
+
+        @contextmanager
+        def asking(): yield ask                           # `ask()` calls "noop" and waits for its result
+        def send_each(count): ...                         # send `count` calls of "noop", one by one
 """
 
 from __future__ import annotations
@@ -44,6 +50,7 @@ class Peer(ABC):
         requirements: what pip installs into its own environment; empty for that of the harness.
         redis, rabbit: whether it needs the private Redis or RabbitMQ server.
         stores: whether it can keep results here.
+        asks: whether its module has `asking` and `send_each`.
         many: whether it can run as many tasks at once as it is asked to.
         variant: which of the configurations in its module it is.
     """
@@ -53,6 +60,7 @@ class Peer(ABC):
     redis: ClassVar[bool] = False
     rabbit: ClassVar[bool] = False
     stores: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
     many: ClassVar[bool] = True
     variant: ClassVar[str] = ""
 

@@ -16,6 +16,7 @@ class Celery(Peer):
         "celery[redis]==5.7.0", "gevent==26.9.0", "eventlet==0.41.3", "hiredis",
     )  # fmt: skip
     redis: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
     pool: ClassVar[str] = "gevent"
     most: ClassVar[int] = 1_000_000
@@ -78,6 +79,8 @@ class CeleryGeventRabbitTuned(CeleryGeventTuned):
 
 if inside():
     import time
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager
     from typing import Any
 
     import celery  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -109,3 +112,11 @@ if inside():
                     noop.apply_async(producer=producer)
                 else:
                     sleep.apply_async((seconds(),), producer=producer)
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], object]]:
+        yield lambda: noop.delay().get(timeout=30)
+
+    def send_each(count: int) -> None:
+        for _ in range(count):
+            noop.delay()

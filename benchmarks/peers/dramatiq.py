@@ -26,6 +26,7 @@ class DramatiqRedis(Dramatiq):
     name: ClassVar[str] = "dramatiq-gevent x2, Redis"
     variant: ClassVar[str] = "redis"
     redis: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
 
 
@@ -39,6 +40,8 @@ class DramatiqRabbit(Dramatiq):
 
 if inside():
     import time
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager
     from typing import Any
 
     import dramatiq  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -77,3 +80,11 @@ if inside():
                 noop.send()
             else:
                 sleep.send(seconds())
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], object]]:
+        yield lambda: noop.send().get_result(block=True, timeout=30_000)
+
+    def send_each(count: int) -> None:
+        for _ in range(count):
+            noop.send()

@@ -12,6 +12,7 @@ from benchmarks.peers import Peer, inside, keeps_results, rabbit_url, redis_url,
 class Greenq(Peer):
     """One worker process and its supervisor."""
 
+    asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
     pool: ClassVar[str] = "gevent"
 
@@ -78,6 +79,8 @@ class GreenqRabbit(Greenq):
 
 if inside():
     import time
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager
 
     from greenq import GreenQ
 
@@ -103,3 +106,11 @@ if inside():
     def load(task: str, count: int) -> None:
         call = noop.call() if task == "noop" else sleep.call(seconds())
         app.send_many(call for _ in range(count))
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], object]]:
+        yield lambda: noop.delay().get(timeout=30)
+
+    def send_each(count: int) -> None:
+        for _ in range(count):
+            noop.delay()

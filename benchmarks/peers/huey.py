@@ -15,6 +15,7 @@ class Huey(Peer):
     name: ClassVar[str] = "huey greenlet, Redis"
     requirements: ClassVar[tuple[str, ...]] = ("huey==3.5.4", "redis", "hiredis", "gevent==26.9.0")
     redis: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
@@ -24,6 +25,9 @@ class Huey(Peer):
 
 
 if inside():
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager
+
     # As huey's manual has it: the consumer does not patch by itself.
     from gevent import monkey
 
@@ -34,7 +38,9 @@ if inside():
 
     import huey  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    app: Any = huey.RedisHuey("bench", url=redis_url(), results=keeps_results(), store_none=True)
+    app: Any = huey.RedisHuey(
+        "bench", url=f"{redis_url()}?max_connections=5000", results=keeps_results(), store_none=True
+    )
 
     @app.task(name="noop")  # type: ignore[untyped-decorator]
     def noop() -> None:
@@ -52,3 +58,11 @@ if inside():
                 noop()
             else:
                 sleep(seconds())
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], object]]:
+        yield lambda: noop().get(blocking=True, timeout=30, backoff=1)
+
+    def send_each(count: int) -> None:
+        for _ in range(count):
+            noop()

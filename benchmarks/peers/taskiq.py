@@ -14,6 +14,7 @@ class Taskiq(Peer):
 
     requirements: ClassVar[tuple[str, ...]] = ("taskiq==0.13.0", "taskiq-redis==1.2.4", "hiredis", "uvloop")
     redis: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
@@ -38,6 +39,8 @@ class TaskiqList(Taskiq):
 
 if inside():
     import asyncio
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager
     from typing import Any
 
     import taskiq_redis  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -65,3 +68,22 @@ if inside():
 
     def load(task: str, count: int) -> None:
         asyncio.run(send(task, count))
+
+    async def send_some(count: int) -> None:
+        await broker.startup()
+        for _ in range(count):
+            await noop.kiq()
+        await broker.shutdown()
+
+    def send_each(count: int) -> None:
+        asyncio.run(send_some(count))
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], object]]:
+        async def ask() -> object:
+            return await (await noop.kiq()).wait_result(check_interval=0.0005, timeout=30)
+
+        with asyncio.Runner() as runner:
+            runner.run(broker.startup())
+            yield lambda: runner.run(ask())
+            runner.run(broker.shutdown())

@@ -5,15 +5,31 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks.peers import Peer
 from benchmarks.place import Place
 
-__all__ = ["Figures", "Workload", "workloads"]
+__all__ = ["Column", "Figures", "Workload", "workloads"]
 
 Figures = dict[str, float]
-"""What one measurement gives; ``rate`` is what peers are compared by, higher is better."""
+"""What one measurement gives."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Parameters:
+        title: its head.
+        figure: which of the figures; the median of the rounds is shown.
+        digits: after the point.
+    """
+
+    title: str
+    figure: str
+    digits: int = 0
 
 
 class Workload(ABC):
@@ -22,13 +38,21 @@ class Workload(ABC):
     Attributes:
         name: for the command line.
         title: for the table.
-        unit: of ``rate``.
-        ideal: the rate that nothing can pass, if there is one.
+        compared: the figure that peers are compared by.
+        higher: whether more of it is better.
+        columns: what the table shows; the first one's spread too.
+        ideal: what nothing can pass, if there is such a thing.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    unit: ClassVar[str] = "tasks/s"
+    compared: ClassVar[str] = "rate"
+    higher: ClassVar[bool] = True
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("per second", "rate"),
+        Column("CPU µs/task", "cpu"),
+        Column("RSS MiB", "rss"),
+    )
     ideal: ClassVar[float | None] = None
 
     def suits(self, peer: Peer) -> bool:

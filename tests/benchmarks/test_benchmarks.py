@@ -14,26 +14,28 @@ from benchmarks.peers import Peer, peers
 from benchmarks.peers.greenq import GreenqSqlite
 from benchmarks.place import Failed
 from benchmarks.run import run
-from benchmarks.workloads import workloads
+from benchmarks.workloads import Workload, workloads
 
 
 def test_a_run_measures_every_workload_in_every_round() -> None:
     said: list[str] = []
     found = run([GreenqSqlite()], workloads(), 200, 1, said.append)
-    assert [workload["name"] for workload in found["workloads"]] == ["noop", "noop-results", "sleep-100ms"]
-    for workload in found["workloads"]:
-        [figures] = workload["rounds"][GreenqSqlite.name]
+    assert [workload["name"] for workload in found["workloads"]] == [w.name for w in workloads()]
+    measured = {w["name"]: w["rounds"][GreenqSqlite.name][0] for w in found["workloads"]}
+    for drained in ("noop", "noop-results", "sleep-100ms"):
+        figures = measured[drained]
         assert figures["rate"] > 0
         assert figures["twice"] == 0
         assert figures["rss"] > 5
         assert figures["start"] > 0
-    sleeps = found["workloads"][2]["rounds"][GreenqSqlite.name][0]
-    assert sleeps["wall"] >= 0.1
+    assert measured["sleep-100ms"]["wall"] >= 0.1
+    assert 0 < measured["round-trip"]["p50"] <= measured["round-trip"]["p99"]
+    assert measured["enqueue"]["rate"] > 0
     assert found["machine"]["cores"]
     assert "gevent" in found["versions"][GreenqSqlite.name]
-    assert len(said) == 3
+    assert len(said) == len(workloads())
     text = report.table(found)
-    assert text.count(GreenqSqlite.name) == 3
+    assert text.count(GreenqSqlite.name) == len(workloads())
     assert "(the ideal) | 10,000" in text
 
 
@@ -65,6 +67,9 @@ def test_the_table_gives_ratios_to_the_baseline() -> None:
             {
                 "title": "noop",
                 "ideal": None,
+                "compared": "rate",
+                "higher": True,
+                "columns": [vars(column) for column in Workload.columns],
                 "rounds": {"slow": rounds(10, 20, 10), "quick": rounds(30, 40, 50)},
             }
         ],
