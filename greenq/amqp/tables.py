@@ -172,10 +172,20 @@ def _read_table(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
         kind = data[stop]
         if kind == 0x53:  # S, by far the most frequent
             at = stop + 5 + _unpack_long(data, stop + 1)[0]
-            table[name] = _text(data[stop + 5 : at])
+            raw = data[stop + 5 : at]
+            try:
+                table[name] = raw.decode()
+            except UnicodeDecodeError:
+                table[name] = _text(raw)
         elif kind == 0x56:  # V
             table[name] = None
             at = stop + 1
+        elif kind == 0x49:  # I
+            table[name] = _unpack_signed(data, stop + 1)[0]
+            at = stop + 5
+        elif kind == 0x74:  # t
+            table[name] = data[stop + 1] != 0
+            at = stop + 2
         else:
             table[name], at = _read_value(data, stop, depth)
     if at != end:
@@ -240,6 +250,10 @@ def _read_list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
     at += 4
     items: list[Any] = []
     while at < end:
-        item, at = _read_value(data, at, depth)
-        items.append(item)
+        if data[at] == 0x56:  # V, twice in every message that has no time limit
+            items.append(None)
+            at += 1
+        else:
+            item, at = _read_value(data, at, depth)
+            items.append(item)
     return items, end
