@@ -13,10 +13,15 @@ from greenq.amqp.tables import Malformed, Unfit, read_table, short, write_table
 from greenq.errors import PublishError
 from greenq.message import Message
 
-__all__ = ["ATTEMPTS", "DEAD", "Unreadable", "due_of", "pack_header", "read_header", "unpack"]
+__all__ = [
+    "ATTEMPTS", "DEAD", "TRIAL", "Unreadable", "attempts_of", "due_of", "pack_header", "read_header",
+    "unpack",
+]  # fmt: skip
 
 ATTEMPTS = "x-greenq-attempts"
-"""How often a message of a classic queue was delivered before; a quorum queue counts by itself."""
+"""How many deaths are counted against a message."""
+TRIAL = "x-greenq-trial"
+"""By which a copy is recognised that takes its original's place; always beside a count."""
 DUE = "x-greenq-due"
 """When a message is due whose headers have no ``eta``: seconds since the epoch."""
 DEAD = "x-greenq-dead"
@@ -122,12 +127,18 @@ def _read_text(data: bytes, at: int) -> tuple[str, int]:
     return data[at + 1 : end].decode(), end
 
 
+def attempts_of(notes: Mapping[str, Any]) -> int:
+    """How many deaths greenq noted."""
+    noted = notes.get(ATTEMPTS)
+    return noted if isinstance(noted, int) and 0 < noted < 1 << 31 else 0
+
+
 def unpack(queue: str, header: bytes, body: bytes) -> tuple[Message, int | None, dict[str, Any]]:
     """Make the message of what came.
 
     Returns:
-        It; how often it was delivered before, by the server's or greenq's count, None if nobody counted;
-        and what greenq noted about it.
+        It; how often it came back to its queue, by the server's count, None if it keeps none; and what
+        greenq noted about it.
 
     Raises:
         Unreadable: the properties are malformed.
@@ -137,6 +148,7 @@ def unpack(queue: str, header: bytes, body: bytes) -> tuple[Message, int | None,
     count = headers.pop(DELIVERY_COUNT, None)
     if ATTEMPTS in headers:
         notes[ATTEMPTS] = headers.pop(ATTEMPTS)
+        headers.pop(TRIAL, None)
     if DEAD in headers:
         notes[DEAD] = headers.pop(DEAD)
     if FIRST_DEATH in headers and str(headers[FIRST_DEATH]).startswith(DELAY):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from greenq.message import Message
@@ -57,7 +58,8 @@ class Ledger:
         self._session = 0
         self._orphans: dict[Key, Held] = {}
         self._finished: OrderedDict[Key, None] = OrderedDict()
-        self._returned: OrderedDict[Key, int] = OrderedDict()
+        self._returned: OrderedDict[Key, None] = OrderedDict()
+        self._lent: dict[Token, native.Signal] = {}
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,7 +107,7 @@ class Ledger:
             self._tags[tag] = held
             return "runs"
 
-    def take(self, tokens: Iterable[Any]) -> list[Held | None]:
+    def take(self, tokens: Iterable[Any], lent: native.Signal | None = None) -> list[Held | None]:
         """Those that are ours, each once; nobody else can end them meanwhile."""
         found: list[Held | None] = []
         with self.lock:
@@ -114,6 +116,8 @@ class Ledger:
                     found.append(self._held.pop(token, None))
                 except TypeError:
                     found.append(None)
+            if lent is not None:
+                self._lent |= {held.token: lent for held in found if held is not None}
         return found
 
     def keep(self, helds: Iterable[Held | None]) -> None:
@@ -122,6 +126,37 @@ class Ledger:
             for held in helds:
                 if held is not None:
                     self._held[held.token] = held
+                    if held.session != self._session and held.key is not None:
+                        self._orphans[held.key] = held
+
+    @contextmanager
+    def lent(self, tokens: Sequence[Any]) -> Iterator[list[Held | None]]:
+        """Those that are ours, until the end of the block, unless it takes them out of the list.
+
+        Whoever would end them meanwhile finds them by `lent_until`.
+        """
+        signal = native.Signal()
+        helds = self.take(tokens, signal)
+        try:
+            yield helds
+        finally:
+            self.keep(helds)
+            with self.lock:
+                self._lent = {token: other for token, other in self._lent.items() if other is not signal}
+            signal.set()
+
+    def lent_until(self, tokens: Iterable[Any]) -> native.Signal | None:
+        """Set when one of them, that is lent, is back; None if none is."""
+        if not self._lent:
+            return None
+        with self.lock:
+            return next((signal for token, signal in self._lent.items() if token in tokens), None)
+
+    def move(self, held: Held, tag: int) -> None:
+        """The server calls it by another tag now; the lock is held."""
+        self._tags.pop(held.tag, None)
+        held.tag = tag
+        self._tags[tag] = held
 
     def valid(self, held: Held) -> bool:
         """Whether the server still knows it as ours."""
@@ -159,13 +194,14 @@ class Ledger:
     # ── giving back ──────────────────────────────────────────────────────────────────────────────────────
 
     def gave_back(self, key: Key | None) -> None:
-        """We gave it back ourselves, which counts as no attempt; the lock is held."""
+        """We gave it back ourselves, which makes nothing suspect; the lock is held."""
         if key is not None:
-            _remember(self._returned, key, self._returned.get(key, 0) + 1)
+            _remember(self._returned, key, None)
 
-    def given_back(self, key: Key | None) -> int:
-        """How often we did."""
-        return self._returned.get(key, 0) if key is not None else 0
+    def given_back(self, key: Key | None) -> bool:
+        """Whether it returned because we gave it back; true once for each time."""
+        with self.lock:
+            return key is not None and self._returned.pop(key, self) is None
 
     def all(self) -> tuple[list[Held], list[int]]:
         """Forget everything: what was handed out, and every outstanding tag."""

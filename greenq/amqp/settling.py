@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from greenq.amqp import methods
@@ -13,8 +15,8 @@ from greenq.amqp.line import Line
 from greenq.amqp.publishing import Publisher
 from greenq.amqp.resending import again, dead_letter, later
 from greenq.amqp.topology import Topology
-from greenq.errors import BrokerError
-from greenq.message import Delivery, Message, Settlement, Verdict
+from greenq.errors import BrokerError, GreenqError
+from greenq.message import Message, Settlement, Verdict
 
 __all__ = ["Settler"]
 
@@ -38,7 +40,11 @@ class Settler:
         for one in settlements:
             if one.verdict is Verdict.RETRY_AT and one.due is None:
                 raise BrokerError("RETRY_AT needs a time: set Settlement.due")
-        helds = self._ledger.take(one.delivery.token for one in settlements)
+        tokens = [one.delivery.token for one in settlements]
+        while (lent := self._ledger.lent_until(tokens)) is not None:
+            if not lent.wait(max(0.0, deadline - time.monotonic())):
+                raise BrokerError("a suspect that is to be settled is still being charged: RabbitMQ is slow")
+        helds = self._ledger.take(tokens)
         pairs: list[tuple[Held, Settlement]] = []
         done = [False] * len(settlements)
         for i, (held, one) in enumerate(zip(helds, settlements, strict=True)):
@@ -56,7 +62,17 @@ class Settler:
         except BaseException:
             self._ledger.keep(held for held, _ in pairs)
             raise
-        if not self._end(pairs, deadline):
+        sent = self._send_anew([one for _, one in pairs], deadline)
+        moved = (
+            [
+                (held, replace(one, verdict=Verdict.ACK) if anew else one)
+                for (held, one), anew in zip(pairs, sent, strict=True)
+            ]
+            if True in sent
+            else pairs
+        )
+        if not self._end(moved, deadline):
+            # What was sent anew has not come to an end, whatever becomes of its original.
             for held, one in pairs:
                 self._ledger.lose(held, one.verdict is not Verdict.REQUEUE)
             return [False] * len(settlements)
@@ -84,18 +100,34 @@ class Settler:
                     f"a message could not be put aside, it stays where it is: {error}"
                 ) from error
 
-    def move_back(self, charged: Sequence[tuple[Delivery, int]], deadline: float) -> None:
-        """Put redelivered messages of classic queues back with their count: the server keeps none."""
-        messages, extras = [], []
-        for delivery, attempts in charged:
-            assert delivery.message is not None
-            messages.append(again(delivery.message, delivery.queue))
-            extras.append({ATTEMPTS: attempts})
-        errors = self._publisher.publish(messages, deadline, extras)
-        done = [d for (d, _), error in zip(charged, errors, strict=True) if error is None]
-        failed = [d for (d, _), error in zip(charged, errors, strict=True) if error is not None]
-        self.settle([Settlement(delivery, Verdict.ACK) for delivery in done], deadline)
-        self.settle([Settlement(delivery, Verdict.REQUEUE) for delivery in failed], deadline)
+    def _send_anew(self, settlements: Sequence[Settlement], deadline: float) -> list[bool]:
+        """Publish what is to come again, for what is refused comes back as if its process had died.
+
+        Returns:
+            For each whether it was sent; the others are refused all the same.
+        """
+        sent = [False] * len(settlements)
+        messages: list[Message] = []
+        extras: list[Mapping[str, Any]] = []
+        places: list[int] = []
+        for i, one in enumerate(settlements):
+            delivery = one.delivery
+            if one.verdict is Verdict.REQUEUE and delivery.message is not None:
+                messages.append(again(delivery.message, delivery.queue))
+                extras.append({ATTEMPTS: delivery.attempts} if delivery.attempts else {})
+                places.append(i)
+        if messages:
+            now = time.monotonic()
+            try:
+                # Half of the time: what can't be sent now must still be refused in the rest.
+                errors: Sequence[GreenqError | None] = self._publisher.publish(
+                    messages, now + (deadline - now) / 2, extras
+                )
+            except Failure:
+                return sent
+            for i, error in zip(places, errors, strict=True):
+                sent[i] = error is None
+        return sent
 
     # ── telling the server ───────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from greenq.amqp.line import Session
 
 __all__ = [
     "LEVELS", "LONGEST_WAIT", "Topology", "count_of", "dead_name", "delay_name", "delay_route", "ticks",
+    "trial_name",
 ]  # fmt: skip
 
 TICK = 0.25
@@ -22,6 +23,8 @@ LEVELS = 30
 """Delay queues of one queue at most: together eight years."""
 LONGEST_WAIT = TICK * ((1 << LEVELS) - 8)
 """Seconds that a message can wait in one go."""
+TRIAL_LASTS = 60.0
+"""Seconds after which the server returns by itself what died in its trial and nobody looked after."""
 MISSING = 404
 DIFFERENT = 406
 FORBIDDEN = 403
@@ -35,6 +38,11 @@ def dead_name(queue: str) -> str:
 def delay_name(queue: str, level: int) -> str:
     """Where messages for a queue wait 2 to the power of `level` ticks."""
     return _fitting(f"greenq.delay.{queue}.{level}", f"greenq.delay.{level}", queue)
+
+
+def trial_name(queue: str) -> str:
+    """Where a queue's suspects are charged."""
+    return _fitting(f"greenq.delay.{queue}.trial", "greenq.delay.trial", queue)
 
 
 def _fitting(name: str, what: str, queue: str) -> str:
@@ -132,6 +140,23 @@ class Topology:
         except Refused as refused:
             if refused.code != DIFFERENT:
                 raise
+        session.declared.add(name)
+
+    def ensure_trial(self, session: Session, queue: str, deadline: float) -> None:
+        """Make the queue where suspects are charged; what stays there too long returns to its queue.
+
+        Raises:
+            Refused: the server does not let us.
+        """
+        name = trial_name(queue)
+        if name in session.declared:
+            return
+        arguments = {
+            "x-message-ttl": int(TRIAL_LASTS * 1000),
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue,
+        }
+        session.together([methods.declare_queue(1, name, arguments=arguments)], deadline)
         session.declared.add(name)
 
     def ensure_delay(self, session: Session, queue: str, count: int, deadline: float) -> None:

@@ -11,6 +11,7 @@ from struct import unpack_from
 
 from greenq.amqp import methods, native_delay
 from greenq.amqp.address import Address, parse
+from greenq.amqp.charging import Charger
 from greenq.amqp.deadletters import DeadLetters
 from greenq.amqp.failures import Failure, Refused, Unreachable
 from greenq.amqp.held import Ledger
@@ -64,7 +65,7 @@ class AmqpBroker(Broker):
             "A lease is the connection: what a process held returns as soon as the server misses it.",
             "Priorities exist in queues made with x-max-priority (max_priority in the address) only.",
             "A task that runs longer than the server's consumer_timeout is delivered again.",
-            "Attempts count every redelivery; in classic queues a redelivered message goes to the end.",
+            "What is requeued, or died while it was tried, goes to the end of its queue.",
             "Without its management plugin the server does not list its queues: those of the configuration "
             "and of this process are shown, without priorities, and leased counts this process's deliveries.",
         ),
@@ -87,6 +88,7 @@ class AmqpBroker(Broker):
         self._publisher = Publisher(self.address, self._topology)
         self._inbox = Inbox(self.address, self._topology, self._ledger, timeout)
         self._settler = Settler(self._inbox.line, self._ledger, self._publisher, self._topology)
+        self._charger = Charger(self._inbox.line, self._ledger, self._publisher, self._topology)
         self._receiver = Receiver(self._inbox, self._ledger, self._settler, timeout)
         self._dead = DeadLetters(self._inbox.line, self._publisher, self._topology, timeout)
         self._management = Management(self.address)
@@ -152,20 +154,33 @@ class AmqpBroker(Broker):
         self._leased()
 
     def reap(self) -> int:
-        """Nothing to do: the server returns what lost connections held."""
+        """Return what died in its trial; all else that lost connections held the server returns itself."""
         self._open()
-        return 0
+        return self._sweep()
 
     def release(self, process: str, charge: bool = True) -> int:
         """Give back what this process holds; of others the server knows itself that they are dead."""
         self._open()
         if process != self._process:
-            return 0
+            return self._sweep()
         with _translated():
             self._inbox.rest()
             held, tags = self._ledger.all()
             self._settler.give_back(tags, time.monotonic() + self._timeout)
         return len(held)
+
+    def _sweep(self) -> int:
+        with _translated():
+            return self._charger.sweep(list(self._known), time.monotonic() + self._timeout)
+
+    # ── suspects ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def charge(self, deliveries: Sequence[Delivery], timeout: float, withdraw: bool = False) -> list[bool]:
+        self._open()
+        if not deliveries:
+            return []
+        with _translated():
+            return self._charger.charge(deliveries, 0 if withdraw else 1, time.monotonic() + timeout)
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from greenq.brokers.base import Broker
 from greenq.message import Delivery, Depth, Message, Settlement, Verdict
 from greenq.testing.brokers.base import BrokerSuite
 from greenq.testing.messages import PATIENCE, ids, make, many, settle, take, until
@@ -22,11 +23,18 @@ class Suspecting(BrokerSuite):
         deliveries.sort(key=lambda one: ids([one]))
         if charged:
             assert other.charge(deliveries[:charged], PATIENCE) == [True] * charged
-        if self.broker.guarantees.timed_leases:
-            assert self.broker.release("the dead one") == count
-        else:
-            other.close()
+        self.end(other, count)
         return deliveries
+
+    def end(self, other: Broker, count: int) -> None:
+        """Let the process "the dead one" die, and see all `count` messages return."""
+        other.close()
+
+        def returned() -> bool:
+            self.broker.release("the dead one")
+            return self.broker.depth()["q"].ready == count
+
+        until(returned, "the return of what it held")
 
     def found(self, count: int) -> dict[str, int]:
         """Take messages, and tell how many deaths are counted against each; they are given back."""
@@ -63,7 +71,7 @@ class Suspecting(BrokerSuite):
         assert other.charge([delivery], PATIENCE) == [True]
         assert other.charge([delivery], PATIENCE) == [True]
         assert delivery.attempts == 1
-        self.end(other)
+        self.end(other, 1)
         assert self.found(1) == {"1": 2}
 
     def test_a_charge_that_is_withdrawn_counts_nothing(self) -> None:
@@ -76,7 +84,7 @@ class Suspecting(BrokerSuite):
         deliveries = take(other, 2)
         assert other.charge(deliveries, PATIENCE) == [True, True]
         assert other.charge(deliveries[:1], PATIENCE, withdraw=True) == [True]
-        self.end(other)
+        self.end(other, 2)
         assert sorted(self.found(2).values()) == [1, 2]
 
     def test_what_is_put_back_is_not_charged(self) -> None:
@@ -144,13 +152,6 @@ class Suspecting(BrokerSuite):
         assert self.broker.charge(deliveries, PATIENCE) == [True] * count
         assert all(settle(self.broker, deliveries, Verdict.ACK))
         assert self.broker.depth()["q"] == Depth()
-
-    def end(self, other: object) -> None:
-        """Let the process "the dead one" die."""
-        if self.broker.guarantees.timed_leases:
-            self.broker.release("the dead one")
-        else:
-            other.close()  # type: ignore[attr-defined]
 
     # ── taking over ──────────────────────────────────────────────────────────────────────────────────────
 

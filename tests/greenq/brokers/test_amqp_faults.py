@@ -12,7 +12,7 @@ import pytest
 from greenq.amqp import methods
 from greenq.brokers.amqp import AmqpBroker
 from greenq.errors import BrokerError, BrokerUnreachable, PublishError, PublishTimeout
-from greenq.message import Delivery, Verdict
+from greenq.message import Delivery, Depth, Verdict
 from greenq.testing.messages import PATIENCE, ids, make, many, settle, take, until
 from tests.rabbit import RabbitServer, shared_rabbit, start_rabbitmq
 from tests.servers import Proxy
@@ -97,30 +97,64 @@ class TestAfterALostConnection:
 
 
 class TestAttempts:
-    def test_a_message_that_kills_its_processes_is_counted_each_time(self, broker: AmqpBroker) -> None:
-        broker.publish([make("poison")], PATIENCE)
-        url = f"{shared_rabbit().url}/{broker.address.vhost}"
+    @pytest.mark.parametrize("kind", ["classic", "quorum"])
+    def test_a_message_that_kills_its_processes_is_counted_each_time(
+        self, broker: AmqpBroker, kind: str
+    ) -> None:
+        url = f"{shared_rabbit().url}/{broker.address.vhost}?queue_type={kind}"
+        with AmqpBroker(url) as sender:
+            sender.publish([make("poison", kind)], PATIENCE)
         seen = []
-        for number in range(6):
+        for number in range(5):
             other = AmqpBroker(url)
+            other.declare([kind])
             other.lease(f"victim-{number}", 60.0)
-            [delivery] = take(other, 1)
+            until(lambda to=other: to.release("the last one") or to.depth()[kind].ready, "its return")
+            [delivery] = take(other, 1, [kind])
             seen.append(delivery.attempts)
+            if delivery.attempts:
+                assert other.charge([delivery], PATIENCE) == [True]
             other.close()
-        assert seen == [0, 1, 2, 3, 4, 5]
+        assert seen == [0, 1, 2, 3, 4]
 
-    def test_the_same_in_a_quorum_queue(self, broker: AmqpBroker) -> None:
-        url = f"{shared_rabbit().url}/{broker.address.vhost}?queue_type=quorum"
-        seen = []
-        for number in range(4):
-            other = AmqpBroker(url)
-            other.lease(f"victim-{number}", 60.0)
-            if not number:
-                other.publish([make("poison", "quorum")], PATIENCE)
-            [delivery] = take(other, 1, ["quorum"])
-            seen.append(delivery.attempts)
-            other.close()
-        assert seen == [0, 1, 2, 3]
+    @pytest.mark.parametrize("kind", ["classic", "quorum"])
+    def test_what_another_process_gave_back_is_not_suspect(self, broker: AmqpBroker, kind: str) -> None:
+        url = f"{shared_rabbit().url}/{broker.address.vhost}?queue_type={kind}"
+        with AmqpBroker(url) as sender:
+            sender.publish([make("innocent", kind)], PATIENCE)
+        for number in range(3):
+            with AmqpBroker(url) as other:
+                other.lease(f"stopped-{number}", 60.0)
+                [delivery] = take(other, 1, [kind])
+                assert delivery.attempts == 0
+                assert settle(other, [delivery], Verdict.REQUEUE) == [True]
+
+    def test_what_died_in_its_trial_returns_though_nobody_of_ours_is_left(
+        self, broker: AmqpBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("greenq.amqp.topology.TRIAL_LASTS", 1.0)
+        broker.publish([make()], PATIENCE)
+        other = AmqpBroker(f"{shared_rabbit().url}/{broker.address.vhost}")
+        other.lease("dies", 60.0)
+        deliveries = take(other, 1)
+        assert other.charge(deliveries, PATIENCE) == [True]
+        time.sleep(1.5)  # longer than the trial queue keeps what nobody holds
+        assert broker.depth()["q"].ready == 0
+        other.close()
+        [delivery] = take(broker, 1)
+        assert (delivery.message, delivery.attempts) == (make(), 1)
+
+    def test_settling_waits_for_a_charge_that_is_under_way(self, broker: AmqpBroker) -> None:
+        broker.publish(many(300), PATIENCE)
+        deliveries = take(broker, 300)
+        charged: list[bool] = []
+        charging = threading.Thread(target=lambda: charged.extend(broker.charge(deliveries, PATIENCE)))
+        charging.start()
+        until(lambda: broker._ledger._lent or charged, "the charge")
+        assert all(settle(broker, deliveries, Verdict.ACK))
+        charging.join(PATIENCE)
+        assert charged == [True] * 300
+        assert broker.depth()["q"] == Depth()
 
     def test_what_is_given_back_here_is_not_counted(self, broker: AmqpBroker) -> None:
         broker.publish([make()], PATIENCE)
@@ -158,7 +192,7 @@ class TestSurplus:
                 assert len(found) == 1
                 rest = take(other, 2, queues)
                 assert {d.queue for d in [*found, *rest]} == set(queues)
-                # One that comes when its consumer was cancelled already is refused, which counts.
+                # One that comes when its consumer was cancelled already is refused, and suspect.
                 assert all(d.attempts <= 1 for d in rest)
                 assert all(settle(other, rest, Verdict.ACK))
                 assert all(settle(broker, found, Verdict.ACK))
