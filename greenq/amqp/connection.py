@@ -29,10 +29,10 @@ __all__ = ["Connection"]
 CHUNK = 262_144
 FULL = 16_000_000
 """Bytes that may wait to be sent before publishers have to."""
-DOUBT_AFTER, DOUBT_FOR = 2.0, 5.0
+DOUBT_AFTER, DOUBT_FOR = 1.5, 4.5
 """Seconds of silence after which a server that somebody waits for is asked something, and that it then has to
 say anything: a connection that the network has forgotten is silent for ever, and heartbeats tell it late."""
-LOOK_EVERY = 1000.0
+LOOK_EVERY = 500.0
 """Milliseconds between two looks at least: whoever begins to wait does not ring."""
 
 

@@ -112,7 +112,7 @@ class Link:
             if self.address.tls is None:
                 return made
             try:
-                return TlsSocket(made, self.address.tls, self._host[0])
+                return TlsSocket(made, self.address.tls, self._host[0], deadline)
             except BaseException:
                 made.close()
                 raise

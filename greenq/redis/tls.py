@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from typing import Any
 
 from greenq.errors import ConfigError
@@ -20,13 +21,14 @@ class TlsSocket:
     Parameters:
         socket: connected; the handshake is done here.
         hostname: of the server, for the certificate's check.
+        deadline: of the handshake, on the monotonic clock.
 
     Raises:
         ConfigError: a file of certificates cannot be read.
         ssl.SSLError, OSError: the handshake failed.
     """
 
-    def __init__(self, socket: Any, tls: Tls, hostname: str) -> None:
+    def __init__(self, socket: Any, tls: Tls, hostname: str, deadline: float) -> None:
         self._socket = socket
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -36,6 +38,8 @@ class TlsSocket:
             self._incoming, self._outgoing, server_hostname=hostname if context.check_hostname else None
         )
         while True:
+            if time.monotonic() > deadline:
+                raise TimeoutError
             try:
                 self._object.do_handshake()
                 break

@@ -33,6 +33,13 @@ EXTENDED = ("name", "worker", "retries", "queue")
 ENCODED = ("args", "kwargs")
 """The same, encoded by the result serializer."""
 
+LIBPQ = {
+    "connect_timeout": 5, "keepalives_idle": 4, "keepalives_interval": 1, "keepalives_count": 3,
+    "tcp_user_timeout": 6000,
+}  # fmt: skip
+MYSQL = {"connect_timeout": 5, "read_timeout": 30, "write_timeout": 30}
+PATIENCE = {"psycopg": LIBPQ, "psycopg2": LIBPQ, "pymysql": MYSQL, "mysqldb": MYSQL}
+"""By driver, what keeps it from waiting for ever on a connection that the network has forgotten."""
 _integer = sa.Integer().with_variant(sa.BigInteger, "mssql")
 metadata = sa.MetaData()
 TASKS = sa.Table(
@@ -353,9 +360,12 @@ class DatabaseStore(ResultStore):
 
 def _engine(url: str, where: str) -> sa.Engine:
     try:
+        address = sa.make_url(url)
+        patience = PATIENCE.get(address.get_driver_name(), {})
         engine = sa.create_engine(
-            url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_pre_ping=True, pool_recycle=3600
-        )
+            address, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_pre_ping=True, pool_recycle=3600,
+            connect_args={name: value for name, value in patience.items() if name not in address.query},
+        )  # fmt: skip
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the database of {where} needs the package {error.name}, which is not installed: "
