@@ -65,11 +65,7 @@ def main(
 def calls(messages: int, most: int) -> None:
     """Count the Python calls that a greenq worker makes for one message."""
     try:
-        found = [
-            counting.count(broker, batch, messages)
-            for broker in counting.BROKERS
-            for batch in counting.BATCHES
-        ]
+        found = counting.count_all(messages)
     except Failed as failed:
         raise click.ClickException(str(failed)) from None
     click.echo(counting.table(found, most))

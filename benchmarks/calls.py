@@ -7,24 +7,32 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+from benchmarks import servers
 from benchmarks.place import ROOT, TAIL, Failed
 
-__all__ = ["BATCHES", "BROKERS", "count", "table"]
+__all__ = ["BATCHES", "BROKERS", "count", "count_all", "table"]
 
 BATCHES = (1, 100)
-BROKERS = ("memory", "sqlite")
+EMBEDDED = {"memory": "memory://counted", "sqlite": "sqlite:///greenq.db"}
+"""The brokers that need no server, and their addresses."""
+BROKERS = (*EMBEDDED, "redis", "amqp")
 PATIENCE = 180.0
 
 
-def count(broker: str, batch: int, messages: int) -> dict[str, Any]:
+def count(broker: str, batch: int, messages: int, url: str | None = None) -> dict[str, Any]:
     """Count in a process of its own; see `benchmarks.counted`.
+
+    Parameters:
+        url: of an empty database or virtual host, for those of `BROKERS` that are servers.
 
     Raises:
         Failed: it failed.
     """
-    command = [sys.executable, "-m", "benchmarks.counted", broker, str(batch), str(messages)]
+    command = [sys.executable, "-m", "benchmarks.counted", url or EMBEDDED[broker], str(batch), str(messages)]
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
         try:
             done = subprocess.run(
@@ -36,6 +44,28 @@ def count(broker: str, batch: int, messages: int) -> dict[str, Any]:
         raise Failed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-TAIL:]}")
     found: dict[str, Any] = json.loads(done.stdout)
     return {"broker": broker, "batch": batch, **found}
+
+
+def count_all(messages: int) -> list[dict[str, Any]]:
+    """Count on every broker, on servers of its own.
+
+    Raises:
+        Failed: one failed, or a server is not installed.
+    """
+    found = []
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory, ExitStack() as stack:
+        redis = stack.enter_context(servers.redis(Path(directory)))
+        rabbit = stack.enter_context(servers.rabbit())
+        for broker in BROKERS:
+            for batch in BATCHES:
+                url = None
+                if broker == "redis":
+                    url = redis
+                    servers.flush(url)
+                elif broker == "amqp":
+                    url = rabbit.empty()
+                found.append(count(broker, batch, messages, url))
+    return found
 
 
 def _environ() -> dict[str, str]:

@@ -1,15 +1,14 @@
 """Count the Python calls that a worker makes for one message; prints one line of JSON.
 
-    python -m benchmarks.counted sqlite 100 5000
+    python -m benchmarks.counted sqlite:///greenq.db 100 5000
 
 loads 5,000 messages, runs a whole worker of this process on them with 100 slots, so that it takes up to 100
 at a time, and counts in every thread of it, green or native, from a message near the start to one near the
-end.
+end. Besides, how many frames lie between the pool's own code and the task's.
 """
 
 from __future__ import annotations
 
-import _thread
 import json
 import sys
 import time
@@ -17,6 +16,7 @@ from collections import Counter
 from types import CodeType, FrameType
 from typing import Any
 
+from pools import native
 from pools.patching import patch
 
 __all__ = ["Profiler", "main"]
@@ -50,7 +50,7 @@ class Profiler:
 
         import greenlet
 
-        start_native = _thread.start_new_thread
+        start_native = native.original("_thread", "start_new_thread")
         profile = self.profile
 
         def start_profiled(function: Any, args: Any, kwargs: Any = None) -> int:
@@ -65,6 +65,7 @@ class Profiler:
 
         # Where code that wants real threads finds the function, in a patched process.
         _state.saved["_thread"]["start_new_thread"] = start_profiled
+        native._start_new_thread = start_profiled  # looked up once, as that module is imported
         threading.setprofile(profile)
         greenlet.settrace(self._switched)
         sys.setprofile(profile)
@@ -82,29 +83,30 @@ class Profiler:
         self.counting = False
 
 
-def main(broker: str, batch: int, messages: int) -> dict[str, Any]:
+def main(url: str, batch: int, messages: int) -> dict[str, Any]:
     """Count.
 
     Parameters:
-        broker: ``sqlite`` (greenq.db in the working directory) or ``memory``.
+        url: of the broker, which is the result store too, but for RabbitMQ: the worker then has none.
         batch: the worker's slots: how many messages it takes at once.
         messages: how many to load; all but the first and last tenth are counted.
     """
     from greenq import GreenQ, Worker
 
-    url = "sqlite:///greenq.db" if broker == "sqlite" else f"{broker}://counted"
-    app = GreenQ("counted", broker=url, results=url, worker={"pool": POOL, "concurrency": batch})
+    results = None if url.startswith("amqp") else url
+    app = GreenQ("counted", broker=url, results=results, worker={"pool": POOL, "concurrency": batch})
     profiler = Profiler()
     profiler.install()
     edge = max(1, messages // 10 // batch) * batch
     first, last = edge, messages - edge
-    ran = 0
+    ran = frames = 0
 
     @app.task(name="noop", ignore_result=True, time_limit=60)
     def noop() -> None:
-        nonlocal ran
+        nonlocal ran, frames
         ran += 1
         if ran == first:
+            frames = _frames_below(sys._getframe())
             profiler.start()
         elif ran == last:
             profiler.stop()
@@ -119,7 +121,17 @@ def main(broker: str, batch: int, messages: int) -> dict[str, Any]:
         worker.pool.sleep(0.01)
     sys.setprofile(None)
     worker.stop(10)
-    return _summary(profiler, last - first, noop.run)
+    return {"frames": frames, **_summary(profiler, last - first, noop.run)}
+
+
+def _frames_below(frame: FrameType) -> int:
+    """How many frames lie between a task's and the pool's."""
+    count = 0
+    caller = frame.f_back
+    while caller is not None and caller.f_globals["__name__"].partition(".")[0] == "greenq":
+        count += 1
+        caller = caller.f_back
+    return count
 
 
 def _summary(profiler: Profiler, messages: int, task: Any) -> dict[str, Any]:
