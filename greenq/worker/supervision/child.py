@@ -57,6 +57,7 @@ class Child:
         """`broker.patience`: seconds, known once it came up."""
         self.recycle = ""
         """Why it wants a successor, if it does."""
+        self.recycle_since = 0.0
         self.finished = False
         """Whether it ends because nothing is left to do."""
         self.stopping = False
@@ -88,7 +89,9 @@ class Child:
             self.shutdown_timeout = news["up"]["shutdown_timeout"]
             self.patience = news["up"]["patience"]
             self.gone = []
-        self.recycle = news.get("recycle", self.recycle)
+        if "recycle" in news:
+            self.recycle = news["recycle"]
+            self.recycle_since = time.monotonic()
         self.finished = self.finished or "burst" in news
 
     def give_back(self, gone: list[Gone]) -> bool:

@@ -66,8 +66,13 @@ class Replacing:
                 return place
         self._by_signal = False
         now = time.monotonic()
-        wanting = [p for p in self._places if p.child and p.child.recycle and p.recycle_at <= now]
-        return wanting[0] if wanting else None
+        wanting = [
+            (place.child.recycle_since, place.index)
+            for place in self._places
+            if place.child and place.child.recycle and place.recycle_at <= now
+        ]
+        # Who has waited longest: the first places may want to again before the last had their turn.
+        return self._places[min(wanting)[1]] if wanting else None
 
     def _begin(self, place: Place) -> None:
         if not self._by_signal and place.child is not None:
