@@ -175,10 +175,17 @@ class Fetcher:
             if problem.code in ELSEWHERE:
                 raise Unreachable(str(problem), True)
             raise problem
-        deliveries = self._deliveries(reply, first, places)
-        if len(reply) % 3 == 2 and not deliveries:
-            raise BrokerError(f"a queue cannot be read: {refusal(reply[-1].decode('utf-8', 'replace'))}")
-        return (None if reply[0] < 0 else reply[0] / 1000), deliveries
+        try:
+            deliveries = self._deliveries(reply, first, places)
+            trouble = reply[-1].decode("utf-8", "replace") if len(reply) % 3 == 2 else None
+            due = None if reply[0] < 0 else reply[0] / 1000
+        except (TypeError, LookupError, AttributeError) as error:
+            # A proxy has mixed up connections, or it is no Redis: what was leased by this is given back.
+            self._doubtful.append((first, first + n))
+            raise Failure(f"the answer to a fetch makes no sense: {reply!r:.80}", True) from error
+        if trouble is not None and not deliveries:
+            raise BrokerError(f"a queue cannot be read: {refusal(trouble)}")
+        return due, deliveries
 
     def _deliveries(self, reply: list[Any], number: int, places: Sequence[tuple[str, str]]) -> list[Delivery]:
         deliveries = []

@@ -180,6 +180,8 @@ class RedisStore(ResultStore):
         for at in range(0, len(keys), CHUNK):
             some = keys[at : at + CHUNK]
             stored = self._client.do("MGET", *some, deadline=deadline, again=True)
+            if not isinstance(stored, list) or len(stored) != len(some):
+                raise Failure(f"the answer to a look for results makes no sense: {stored!r:.80}", True)
             found.update((key, raw) for key, raw in zip(some, stored, strict=True) if raw is not None)
         return found
 
