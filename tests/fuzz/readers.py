@@ -43,6 +43,7 @@ from greenq.redis.resp import MORE, ProtocolError, Reader, reader
 from greenq.sqlite.envelope import Unreadable as RowUnreadable
 from greenq.sqlite.envelope import unpack as unpack_row
 from tests.fuzz import samples
+from tests.fuzz.liars import amqp_session, judge_amqp, judge_redis, redis_session
 from tests.fuzz.mutations import as_json, odd, spoil_bytes, spoil_tree
 from tests.fuzz.pipeline import MAX_BODY, ends_once
 from tests.fuzz.servers import SPOKEN, frames
@@ -390,13 +391,15 @@ def _judge_config(data: bytes) -> str:
 
 
 READERS = {
-    "redis": Kind(22, _text, _judge_text),
-    "amqp": Kind(16, _content, _judge_content),
-    "sqlite": Kind(12, _row, _judge_row),
-    "kombu": Kind(8, _payload, _judge_payload),
-    "body": Kind(18, _body, _judge_body),
-    "result": Kind(10, _record, _judge_record),
-    "resp": Kind(6, _replies, _judge_replies),
-    "frames": Kind(6, _stream, _judge_stream),
-    "config": Kind(2, _config, _judge_config),
+    "redis": Kind(220, _text, _judge_text),
+    "amqp": Kind(160, _content, _judge_content),
+    "sqlite": Kind(120, _row, _judge_row),
+    "kombu": Kind(80, _payload, _judge_payload),
+    "body": Kind(180, _body, _judge_body),
+    "result": Kind(100, _record, _judge_record),
+    "resp": Kind(60, _replies, _judge_replies),
+    "frames": Kind(60, _stream, _judge_stream),
+    "config": Kind(20, _config, _judge_config),
+    "redis server": Kind(2, redis_session, judge_redis),
+    "amqp server": Kind(2, amqp_session, judge_amqp),
 }

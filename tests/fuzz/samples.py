@@ -123,6 +123,12 @@ def bodies() -> dict[tuple[str, str | None], tuple[bytes, ...]]:
     return found
 
 
+def record_of(payload: bytes) -> dict[str, Any]:
+    """Decode a result as an application does."""
+    found: dict[str, Any] = Codecs().decode(payload, "application/json", "utf-8")
+    return found
+
+
 @cache
 def configs() -> tuple[bytes, ...]:
     """Configuration files, the shipped ones among them."""
