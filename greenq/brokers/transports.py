@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 import yaml
 
 from greenq.brokers.base import Guarantees
+from greenq.brokers.drivers import patience
 from greenq.errors import ConfigError
 from greenq.message import Message
 from greenq.sqlite.envelope import check
@@ -123,8 +124,14 @@ def parse(url: str) -> Address:
         options.update(pool_pre_ping=True)
         if "+sqlite" in scheme.lower():
             options.update(connect_args={"timeout": 30.0})
+        else:
+            driver = scheme.rpartition("+")[2]
+            patient = patience(driver.lower(), dict(parse_qsl(rest.partition("?")[2])))
+            options.update({"connect_args": patient} if patient else {})
     elif transport == "memory":
         rest = rest.strip("/") or "localhost/"
+    elif transport in ("redis", "rediss"):
+        options = {"socket_timeout": 20.0, "socket_connect_timeout": 5.0, "socket_keepalive": True, **options}
     elif transport == "sqs":
         options = {"wait_time_seconds": 0, **options}
     _check_installed(transport)

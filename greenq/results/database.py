@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from greenq.brokers.drivers import patience
 from greenq.brokers.owner import Late, Owner
 from greenq.config.masking import mask
 from greenq.errors import ConfigError, DecodeError, EncodeError, GreenqError, ResultStoreError
@@ -33,13 +34,6 @@ EXTENDED = ("name", "worker", "retries", "queue")
 ENCODED = ("args", "kwargs")
 """The same, encoded by the result serializer."""
 
-LIBPQ = {
-    "connect_timeout": 5, "keepalives_idle": 4, "keepalives_interval": 1, "keepalives_count": 3,
-    "tcp_user_timeout": 6000,
-}  # fmt: skip
-MYSQL = {"connect_timeout": 5, "read_timeout": 30, "write_timeout": 30}
-PATIENCE = {"psycopg": LIBPQ, "psycopg2": LIBPQ, "pymysql": MYSQL, "mysqldb": MYSQL}
-"""By driver, what keeps it from waiting for ever on a connection that the network has forgotten."""
 _integer = sa.Integer().with_variant(sa.BigInteger, "mssql")
 metadata = sa.MetaData()
 TASKS = sa.Table(
@@ -361,10 +355,9 @@ class DatabaseStore(ResultStore):
 def _engine(url: str, where: str) -> sa.Engine:
     try:
         address = sa.make_url(url)
-        patience = PATIENCE.get(address.get_driver_name(), {})
         engine = sa.create_engine(
             address, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_pre_ping=True, pool_recycle=3600,
-            connect_args={name: value for name, value in patience.items() if name not in address.query},
+            connect_args=patience(address.get_driver_name(), address.query),
         )  # fmt: skip
     except ModuleNotFoundError as error:
         raise ConfigError(
