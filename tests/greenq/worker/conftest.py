@@ -76,22 +76,32 @@ class Shop:
         env: dict[str, str] | None = None,
         ready: bool = True,
         output: int | None = None,
+        through: Sequence[str] = (),
     ) -> Worker:
-        """Start one; its output goes to a file, or where `output` says."""
+        """Start one; its output goes to a file, or where `output` says.
+
+        Parameters:
+            through: options of a Python program that then runs what follows as Python's options.
+        """
         if output is not None:
             return self._start(arguments, env, output, Path(os.devnull))
         path = self.path / f"worker-{len(self.workers)}.log"
         with path.open("wb") as log:
-            worker = self._start(arguments, env, log.fileno(), path)
+            worker = self._start(arguments, env, log.fileno(), path, through)
         if ready:
             worker.wait_ready()
         return worker
 
     def _start(
-        self, arguments: Sequence[str], env: dict[str, str] | None, stream: int, output: Path
+        self,
+        arguments: Sequence[str],
+        env: dict[str, str] | None,
+        stream: int,
+        output: Path,
+        through: Sequence[str] = (),
     ) -> Worker:
         process = subprocess.Popen(
-            [sys.executable, "-m", "greenq", "worker", "-A", "shop", *arguments],
+            [sys.executable, *through, "-m", "greenq", "worker", "-A", "shop", *arguments],
             cwd=self.path,
             env={**os.environ, "PYTHONPATH": str(HERE), **(env or {})},
             stdout=stream,

@@ -288,3 +288,19 @@ def hold_lock(seconds):
 @app.task
 def environment(name):
     return os.environ.get(name)
+
+
+@app.task
+def leave_an_orphan():
+    """Start a process whose parent ends before it does."""
+    script = "sleep 0.5 & echo $!"
+    return int(subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True).stdout.split()[0])
+
+
+@app.task
+def spin_once(path):
+    """Say who runs it, and wait to be killed; when it runs again, say so."""
+    if not os.path.exists(path):
+        note(path, str(os.getpid()))
+        time.sleep(600)
+    return "again"
