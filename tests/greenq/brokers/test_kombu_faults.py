@@ -16,6 +16,7 @@ import yaml
 
 from greenq import brokers
 from greenq.brokers import Broker, parking
+from greenq.brokers.drivers import patience
 from greenq.brokers.owner import Late, Owner
 from greenq.brokers.transports import parse
 from greenq.errors import BrokerError, BrokerUnreachable, ConfigError, PublishError
@@ -54,7 +55,10 @@ class TestAddresses:
     def test_a_databases_query_is_its_own(self) -> None:
         address = parse("sqla+postgresql+psycopg://u@h/db?sslmode=require")
         assert address.url == "sqla+postgresql+psycopg://u@h/db?sslmode=require"
-        assert address.options == {"pool_pre_ping": True}
+        assert address.options == {"pool_pre_ping": True, "connect_args": patience("psycopg", ())}
+        impatient = parse("sqla+postgresql+psycopg://u@h/db?connect_timeout=1").options["connect_args"]
+        assert "connect_timeout" not in impatient
+        assert impatient["tcp_user_timeout"] == 6000
 
     @pytest.mark.parametrize(
         ("url", "advice"),
