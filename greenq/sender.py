@@ -17,6 +17,7 @@ from greenq.codecs import Codecs
 from greenq.composer import Composer
 from greenq.config import Configuration, load
 from greenq.config.schema import Settings
+from greenq.deadletters import DeadLetters
 from greenq.errors import AppError
 from greenq.message import Message
 from greenq.request import Request, current
@@ -119,6 +120,11 @@ class Sender:
                         self._results = open_store(self._located, self._encode_record, self._decode_record)
                     self._opened = True
         return self._results
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The messages that were given up: list, replay or purge them."""
+        return DeadLetters(lambda: self.broker, lambda: self.results)
 
     @property
     def result_timeout(self) -> float:

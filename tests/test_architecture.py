@@ -26,7 +26,7 @@ LAYERS = (
     {"results"},
     {"request", "options", "optionchecks", "signatures", "call", "callheaders"},
     {"middleware"},
-    {"asyncresult", "eagerresult", "gathering", "joining"},
+    {"asyncresult", "eagerresult", "gathering", "joining", "deadletters"},
     {"composer", "sender", "retrying", "eager", "task", "app", "loading"},
     {"worker"},
     {"cli"},

@@ -13,12 +13,9 @@ from greenq.cli.options import Command
 from greenq.message import DeadLetter
 
 if TYPE_CHECKING:
-    from greenq.brokers.base import Broker
+    from greenq.deadletters import DeadLetters
 
 __all__ = ["dead"]
-
-ALL = 1_000_000_000
-"""A limit that no broker's dead letters reach."""
 
 
 @click.group(no_args_is_help=False)
@@ -48,7 +45,7 @@ def list_dead(queue: str | None, limit: int, as_json: bool, app: str | None, con
     from greenq.cli import loading
 
     with loading.client(app, config) as owner:
-        letters = owner.broker.dead(queue, limit)
+        letters = owner.dead.list(queue, limit)
     if as_json:
         screen.show_json([_as_record(letter) for letter in letters])
         return
@@ -79,7 +76,7 @@ def show(key: str, as_json: bool, app: str | None, config: str | None) -> None:
     from greenq.cli import loading
 
     with loading.client(app, config) as owner:
-        letter = _find(owner.broker, key)
+        letter = _find(owner.dead, key)
     if as_json:
         screen.show_json(_as_record(letter))
         return
@@ -116,7 +113,7 @@ def replay(
     app: str | None,
     config: str | None,
 ) -> None:
-    """Send dead letters to their queues again, their attempts forgotten."""
+    """Send dead letters to their queues again, their attempts and recorded ends forgotten."""
     from greenq.cli import loading
 
     if bool(keys) == everything:
@@ -124,8 +121,13 @@ def replay(
     if queue and not everything:
         raise click.UsageError("--queue goes with --all: leave it out", ctx)
     with loading.client(app, config) as owner:
-        chosen = [letter.key for letter in owner.broker.dead(queue, ALL)] if everything else list(keys)
-        gone = [key for key in screen.progress(chosen, "replaying") if not owner.broker.replay(key)]
+        there = {letter.key: letter for letter in owner.dead.list(queue, None)}
+        chosen = list(there) if everything else list(keys)
+        gone = [
+            key
+            for key in screen.progress(chosen, "replaying")
+            if key not in there or not owner.dead.replay(there[key])
+        ]
     click.echo(f"replayed {len(chosen) - len(gone):,} of {len(chosen):,}")
     if gone:
         raise click.UsageError(f"not there: {', '.join(gone)} (greenq dead list shows those that are)", ctx)
@@ -152,14 +154,14 @@ def purge(queue: str | None, yes: bool, app: str | None, config: str | None) -> 
         if not screen.ask(f"Drop {screen.count(number, 'dead letter')}{of} for ever", yes):
             click.echo("nothing was dropped", err=True)
             return
-        dropped = owner.broker.bury(queue)
+        dropped = owner.dead.purge(queue)
     click.echo(f"dropped {screen.count(dropped, 'dead letter')}{of}")
 
 
-def _find(broker: Broker, key: str) -> DeadLetter:
-    for letter in broker.dead(None, ALL):
-        if letter.key == key:
-            return letter
+def _find(letters: DeadLetters, key: str) -> DeadLetter:
+    letter = letters.find(key)
+    if letter is not None:
+        return letter
     raise click.UsageError(
         f"there is no dead letter {key!r}: greenq dead list shows those that are", click.get_current_context()
     )
