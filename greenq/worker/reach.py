@@ -28,6 +28,11 @@ class Reach:
         self._since: dict[str, float] = {}
         self._lost = False
 
+    @property
+    def away(self) -> bool:
+        """Whether somebody does not reach it at the moment."""
+        return bool(self._since)
+
     def failed(self, caller: str) -> None:
         """The call of `caller` did not reach the broker."""
         if not self._since:

@@ -322,6 +322,10 @@ class Worker:
         if self._failed:
             # Perhaps a task did it, and would again: what returns as a dead process's counts the attempt.
             return
+        if self._reach.away:
+            # Trying would take as long as a call to the broker may take, and the process may not have that.
+            log.warning("what this process held returns when its lease ends: the broker is away")
+            return
         try:
             self._broker.release(self.process)
         except GreenqError as error:
