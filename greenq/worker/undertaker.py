@@ -62,7 +62,7 @@ def load(spec: dict[str, Any]) -> tuple[GreenQ, str]:
     """
     from greenq.loading import load_app
     from greenq.worker import logs
-    from greenq.worker.worker import node_name
+    from greenq.worker.nodename import node_name
 
     app = load_app(spec["app"])
     app.override(overrides(spec), spec["config"])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from greenq.app import GreenQ
-from greenq.errors import ConfigError, GreenqError, NotPatched
+from greenq.errors import ConfigError, GreenqError
 from greenq.worker.consumer import Consumer
 from greenq.worker.duties.blocked import Blocked
 from greenq.worker.duties.housekeeping import Housekeeping
@@ -24,16 +23,15 @@ from greenq.worker.limits import (
     warn_of_endless,
     warn_of_untold,
 )
+from greenq.worker.nodename import node_name
 from greenq.worker.page import Page
+from greenq.worker.poolmaking import make_pool, require_green
 from greenq.worker.reach import Reach
 from greenq.worker.runner import Runner
 from greenq.worker.settler import Settler
-from pools import table
 from pools.base import Pool, Service
-from pools.errors import PoolError
-from pools.patching import unpatched
 
-__all__ = ["Worker", "node_name"]
+__all__ = ["Worker"]
 
 log = logging.getLogger("greenq.worker")
 
@@ -345,54 +343,3 @@ class Worker:
             "capacity": self.pool.capacity,
             "waiting": self._settler.waiting,
         }
-
-
-def node_name(pattern: str, index: int) -> str:
-    """Fill in a node's name: %h the host, %i the process's number, %n the part before the @."""
-    before = pattern.partition("@")[0]
-    return (
-        pattern.replace("%h", platform.node())
-        .replace("%i", str(index))
-        .replace("%n", before)
-        .replace("%%", "%")
-    )
-
-
-def require_green(pool: str) -> None:
-    """Refuse a pool whose library has not made the standard library green.
-
-    Raises:
-        NotPatched: names what is not.
-    """
-    missing = unpatched(pool)
-    if missing:
-        raise NotPatched(
-            f"the worker needs a standard library that the {pool} pool can switch in, but these are not "
-            f"patched: {', '.join(missing)}. Patch first thing in the program, run `greenq worker`, which "
-            f"does, or use the pool alone"
-        )
-
-
-def make_pool(app: GreenQ, overrides: Mapping[str, tuple[Any, str]], config: str | None) -> Pool:
-    """The pool that the settings name.
-
-    Raises:
-        ConfigError: it does not exist, or runs calls in processes that could not find the application.
-    """
-    settings = app.settings.worker
-    try:
-        kind = table.load(settings.pool)
-        setup = None
-        if kind.features.isolated:
-            if app.settings.app is None:
-                raise ConfigError(
-                    f"the {settings.pool} pool imports the application in processes of its own and must know "
-                    "where it is: say app: module:attribute in greenq.yaml"
-                )
-            setup = (
-                "greenq.worker.child:set_up",
-                (app.settings.app, dict(overrides), config, node_name(settings.node, 0)),
-            )
-        return kind(settings.concurrency or kind.usual_capacity(), setup)
-    except (ValueError, PoolError) as error:
-        raise ConfigError(f"worker.pool, worker.concurrency: {error}") from error
