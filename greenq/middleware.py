@@ -19,7 +19,7 @@ class Middleware:
 
     A hook that a class does not override costs nothing. What a hook raises is logged and changes nothing of
     the task's end. Hooks belong to the run: the task's time limits go on while they work, and after a hard
-    limit they and the function's ``finally`` blocks have a second together.
+    limit they and the function's ``finally`` blocks have three seconds together.
 
         >>> from greenq import GreenQ, Middleware
         >>> class Count(Middleware):

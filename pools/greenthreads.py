@@ -197,10 +197,13 @@ class GreenThreads(Pool):
         """In the hub: keep the green threads on which nothing is left, drop the others."""
         back, self._back = self._back, []
         for thread in back:
-            if not thread.dead and not self._closed and _wipe(thread) and getrefcount(thread) == self._clean:
+            if self._is_kept(thread) and _wipe(thread) and getrefcount(thread) == self._clean:
                 self._idle.append(thread)
             else:
                 self._threads.discard(thread)
+
+    def _is_kept(self, thread: greenlet) -> bool:
+        return not thread.dead and not self._closed and thread in self._threads
 
     def _trim(self) -> None:
         """Let go of half of the idle green threads that a burst has left."""

@@ -20,8 +20,8 @@ from pools.errors import Killed
 
 __all__ = ["CancelStatements", "cancel_what_is_interrupted", "close"]
 
-PATIENCE = 0.4
-"""Seconds for each step: together they fit into what a task has after its hard limit."""
+PATIENCE = 2.5
+"""Seconds until the server must have answered: within what a task has after its hard limit."""
 
 
 class CancelStatements(Middleware):
@@ -56,6 +56,21 @@ def cancel_what_is_interrupted() -> None:
             raise
 
     Connection.wait = wait  # type: ignore[method-assign]
+    _let_pools_see_kills()
+
+
+def _let_pools_see_kills() -> None:
+    """Let who is killed while it waits for a connection of a pool leave the pool's queue.
+
+    psycopg_pool does that for ordinary exceptions only; the connection that comes for the dead would be lost.
+    """
+    with contextlib.suppress(ImportError):
+        from psycopg_pool import pool
+
+        ordinary = getattr(pool, "CLIENT_EXCEPTIONS", None)
+        if ordinary is not None:
+            more = ordinary if isinstance(ordinary, tuple) else (ordinary,)
+            pool.CLIENT_EXCEPTIONS = (*more, Killed)  # type: ignore[assignment]
 
 
 def _cancel(connection: Any, gen: Any) -> None:
@@ -65,12 +80,13 @@ def _cancel(connection: Any, gen: Any) -> None:
 
     if connection.pgconn.transaction_status != TransactionStatus.ACTIVE:
         return
+    deadline = time.monotonic() + PATIENCE
     try:
         if hasattr(connection, "cancel_safe"):
             connection.cancel_safe(timeout=PATIENCE)
         else:
             connection.cancel()
-        _read_to_the_end(connection.pgconn.socket, gen)
+        _read_to_the_end(connection.pgconn.socket, gen, deadline)
     except QueryCanceled:
         pass  # as expected
     except BaseException as error:
@@ -80,11 +96,10 @@ def _cancel(connection: Any, gen: Any) -> None:
             raise
 
 
-def _read_to_the_end(fd: int, gen: Any) -> None:
+def _read_to_the_end(fd: int, gen: Any, deadline: float) -> None:
     """Go on with psycopg's generator until it has the statement's end."""
     from psycopg.waiting import Ready
 
-    deadline = time.monotonic() + PATIENCE
     with contextlib.suppress(StopIteration):
         while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             gen.send(Ready.R)

@@ -23,8 +23,10 @@ log = logging.getLogger("greenq.limits")
 
 LOOK_EVERY = 0.1
 """Seconds between looks while something with a limit runs: how late a limit may be."""
-CLEANUP = 1.0
+CLEANUP = 3.0
 """Seconds that ``finally`` blocks and hooks have after the hard limit, until they are ended too."""
+DEAF = 1.0
+"""Seconds after that until a task which swallows every end is given up."""
 REST = 1.0
 """Seconds between looks while nothing with a limit runs."""
 
@@ -74,10 +76,18 @@ class Limits:
         return any_limited
 
     def _end(self, call: Call, run: Run, now: float) -> None:
-        """End what is past its hard limit; once more, again and again, if it makes too much of its end."""
+        """End what is past its hard limit: again and again if need be, and then no more is waited for it."""
         if run.ending is None:
             run.ending, run.ended = LIMIT, now
         elif run.ending == LIMIT and now < run.ended + CLEANUP:
+            return
+        elif run.ending == LIMIT and now >= run.ended + CLEANUP + DEAF:
+            headers = run.delivery.message.headers if run.delivery.message is not None else {}
+            log.error(
+                "%a[%a] catches its end and goes on: its slot is free now, and nothing that it still does "
+                "counts", headers.get("task"), headers.get("id"),
+            )  # fmt: skip
+            self._pool.abandon(call)
             return
         self._pool.kill(call)
 

@@ -26,6 +26,9 @@ __all__ = ["Runner", "become", "this_process"]
 
 log = logging.getLogger("greenq.runner")
 
+CONTEXTS = 20
+"""How many exceptions back a kill is looked for: a ``finally`` block seldom raises in another's."""
+
 
 class Runner:
     """Runs the tasks of one application in this process.
@@ -82,6 +85,8 @@ class Runner:
         except TaskSignal as signal:
             return self._signalled(delivery, handler, request, signal)
         except BaseException as error:
+            if was_killed(error):
+                raise
             return self._raised(delivery, handler, request, error)
         return endings.succeeded(delivery, handler, request, value)
 
@@ -181,6 +186,16 @@ class Runner:
 
     def _store(self) -> ResultStore | None:
         return self._app.results
+
+
+def was_killed(error: BaseException) -> bool:
+    """Whether it came out of what a call did while it was being killed, as in a ``finally`` block."""
+    seen: BaseException | None = error
+    for _ in range(CONTEXTS):
+        if seen is None or isinstance(seen, Killed):
+            break
+        seen = seen.__context__
+    return isinstance(seen, Killed)
 
 
 _runner: Runner | None = None

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pools.native import Signal
@@ -24,6 +25,7 @@ __all__ = [
     "catch",
     "cleanup",
     "combine",
+    "deaf",
     "die",
     "doubled_later",
     "explode",
@@ -132,6 +134,16 @@ def stubborn(started: str, swallowed: str) -> str:
         note(swallowed)
     nap(LONGEST)
     return "never ended"
+
+
+def deaf(started: str, gate: str) -> str:
+    """Swallow whatever ends it, until the file `gate` is there."""
+    note(started)
+    end = time.monotonic() + LONGEST
+    while not os.path.exists(gate) and time.monotonic() < end:
+        with suppress(BaseException):
+            nap(0.02)
+    return "ended by itself"
 
 
 def die() -> None:

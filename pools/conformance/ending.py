@@ -134,6 +134,31 @@ class Ending(Workbench):
                 assert isinstance(call.error, Killed)
         assert not reports.calls[1:]
 
+    def test_a_call_that_swallows_every_kill_can_be_given_up(self, tmp_path: Path) -> None:
+        reports = Reports()
+        gate = tmp_path / "gate"
+        with self.make(1) as pool:
+            if not pool.features.kill:
+                return
+            call = self.start(pool, tmp_path, chores.deaf, str(gate), done=reports)
+            for _ in range(3):
+                pool.kill(call)
+                pool.sleep(0.01)
+            pool.abandon(call)
+            assert until(pool, lambda: len(reports))
+            assert isinstance(call.error, Killed)
+            assert not pool.abandon(call)
+            assert pool.wait_free(10) == 1
+            after = pool.spawn(chores.combine, 1)
+            assert until(pool, lambda: after.finished)
+            gate.touch()
+            pool.sleep(0.1)
+            later = [pool.spawn(chores.combine, n) for n in range(3)]
+            assert until(pool, lambda: all(call.finished for call in later))
+            assert pool.close(10)
+            assert reports.calls == [call]
+            assert call.value is None
+
     def test_a_call_killed_at_once_is_reported_once(self, tmp_path: Path) -> None:
         reports = Reports()
         with self.make(self.room(4)) as pool:

@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from greenq import AsyncResult, RemoteError
 from tests.backends import Postgres
-from tests.greenq.worker.conftest import Shop, until
+from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
 HERE = Path(__file__).parent
 ALLOWED = 20
@@ -59,6 +60,16 @@ class Count:
         self._ended.set()
         self._thread.join()
         return self.most
+
+
+def ends(results: list[AsyncResult]) -> list[str]:
+    """What each came to: a state, or the type of its exception."""
+    found = []
+    for result in results:
+        value = result.get(timeout=4 * PATIENCE, propagate=False)
+        name = str(value) if isinstance(value, RemoteError) else type(value).__name__
+        found.append(name if isinstance(value, BaseException) else result.state)
+    return found
 
 
 @pytest.fixture(scope="module")
