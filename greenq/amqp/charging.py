@@ -52,20 +52,20 @@ class Charger:
         """
         with self._ledger.lent([one.token for one in deliveries]) as helds:
             session = self._line.session(deadline)
-            done = [held is not None and self._ledger.valid(held) for held in helds]
+            gone: set[int] = set()
             by_queue: dict[str, list[tuple[Held, Message, int]]] = {}
-            for held, one, ours in zip(helds, deliveries, done, strict=True):
-                if held is not None and ours and one.message is not None:
+            for held, one in zip(helds, deliveries, strict=True):
+                if held is not None and not self._ledger.valid(held):
+                    # Nobody will run it: when it returns it is no more than any other.
+                    self._ledger.lose(held, False)
+                    gone.add(id(held))
+                elif held is not None and one.message is not None:
                     entry = held, one.message, one.attempts + more
                     by_queue.setdefault(one.queue, []).append(entry)
-            gone: set[int] = set()
             for queue, entries in by_queue.items():
                 gone |= self._charge(session, queue, entries, deadline)
-            for i, held in enumerate(helds):
-                if id(held) in gone:
-                    done[i] = False
-                    helds[i] = None
-        return done
+            helds[:] = [None if id(held) in gone else held for held in helds]
+            return [held is not None for held in helds]
 
     def _charge(
         self, session: Session, queue: str, entries: Sequence[tuple[Held, Message, int]], deadline: float
