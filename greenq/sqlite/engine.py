@@ -30,6 +30,8 @@ logger = logging.getLogger("greenq.sqlite")
 
 GROUP = 512
 """How many jobs share a transaction at most."""
+LONG_WAIT = 1.0
+"""Seconds of waiting for the write lock after which others may not have been able to renew their leases."""
 FIRST_WAIT, LAST_WAIT = 0.0002, 0.005
 """Between two tries to get the write lock, in seconds; SQLite's own pauses grow to 100 ms."""
 
@@ -207,6 +209,8 @@ class Engine:
         except Exception as error:
             self._roll_back(session)
             failure = error if isinstance(error, Failure) else explain(self.address.path, error, committing)
+            if isinstance(error, sqlite3.OperationalError | Late):
+                session.troubled = time.monotonic()
             if not relieved and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
                 with suppress(sqlite3.Error):  # the log's room can be used again, if the file has some
                     session.rows("PRAGMA wal_checkpoint(RESTART)")
@@ -227,13 +231,17 @@ class Engine:
 
     def _begin(self, session: Session, jobs: list[Job], deadline: float) -> None:
         wait = FIRST_WAIT
+        locked_out = 0.0
         while True:
             try:
                 session.do("BEGIN IMMEDIATE")
+                if locked_out and time.monotonic() - locked_out > LONG_WAIT:
+                    session.troubled = time.monotonic()
                 return
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
+                locked_out = locked_out or time.monotonic()
                 for job in self.inbox.take_reads():  # they need no lock
                     self._read(session, job, job.deadline)
                 if not self._patient(jobs, deadline, wait):
@@ -295,8 +303,10 @@ class Engine:
             self.disconnect()
         address = self.address
         connection = connect(address, lambda: self._patient(jobs, deadline, LAST_WAIT))
+        anew = self._opened is not None
         self._opened = address, self._identity()
         self._session = Session(connection, self._refused)
+        self._session.troubled = time.monotonic() if anew else 0.0
         if self._watch is not None:
             self._watch.close()
         self._watch = watch(address.path)

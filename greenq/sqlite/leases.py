@@ -7,6 +7,7 @@ dead. Where the boot cannot be told, leases go by the wall clock.
 
 from __future__ import annotations
 
+import math
 import time
 from functools import cache
 from pathlib import Path
@@ -64,9 +65,14 @@ def current(session: Session, process: str, owner: int) -> bool:
 
 
 def expired(session: Session, but: int | None) -> list[int]:
-    """The processes whose lease ran out, without the caller's own."""
+    """The processes whose lease ran out, without the caller's own.
+
+    Who could not write for a while, as the disk was full or the file locked, gets a whole lease to renew it.
+    """
+    trusted = time.monotonic() - session.troubled if session.troubled else math.inf
     rows = session.rows(
-        "SELECT id FROM processes WHERE (clock <> ? OR until <= ?) AND id IS NOT ?", (_clock(), _now(), but)
+        "SELECT id FROM processes WHERE (clock <> ? OR (until <= ? AND seconds <= ?)) AND id IS NOT ?",
+        (_clock(), _now(), trusted, but),
     )
     return [int(row[0]) for row in rows]
 

@@ -42,6 +42,7 @@ class Session:
         refused: leases that could not be ended, in this file or one that stood in its place before; the
             newest ones.
         entered: whether what `refused` says was looked at since the file was opened.
+        troubled: when nobody could write last, as far as is known here, on the monotonic clock; 0.0 if never.
     """
 
     def __init__(self, connection: sqlite3.Connection, refused: dict[Any, None]) -> None:
@@ -49,6 +50,7 @@ class Session:
         self.do = connection.execute
         self.refused = refused
         self.entered = not refused
+        self.troubled = 0.0
         self.announce = False
         self.written = 0
         self.next_due: float | None = None

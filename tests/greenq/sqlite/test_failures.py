@@ -210,6 +210,30 @@ def test_a_lock_that_is_kept_too_long_is_an_error_and_nothing_was_sent(path: Pat
         assert broker.publish([make()], PATIENCE) == [None]
 
 
+def test_who_could_not_renew_as_the_file_was_locked_is_not_taken_for_dead(path: Path) -> None:
+    with connect(f"sqlite:///{path}") as reaper, connect(f"sqlite:///{path}") as other:
+        reaper.lease("reaper", 60.0)
+        other.lease("other", 1.5)
+        other.publish([make()], PATIENCE)
+        [held] = take(other, 1)
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        reaped: list[int] = []
+        reaping = threading.Thread(target=lambda: reaped.append(reaper.reap()))
+        time.sleep(1.6)
+        reaping.start()
+        time.sleep(2.5)
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        reaping.join(PATIENCE)
+        assert reaped == [0]
+        other.renew()
+        assert settle(other, [held], Verdict.ACK) == [True]
+        other.publish([make("held by the dead")], PATIENCE)
+        take(other, 1)
+        until(lambda: reaper.reap() == 1, "the return of what a silent process held")
+
+
 def test_a_file_deleted_in_use_is_made_anew(path: Path, broker: Broker) -> None:
     broker.lease("p", 60.0)
     broker.publish([make("gone with the file")], PATIENCE)
