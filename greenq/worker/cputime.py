@@ -10,12 +10,12 @@ import contextlib
 import os
 from typing import NamedTuple
 
-__all__ = ["RUNNABLE", "STOPPED", "ThreadTime", "thread_time", "thread_times"]
+__all__ = ["RUNNABLE", "STOPPED", "ThreadTime", "thread_time", "thread_times", "wakings"]
 
 RUNNABLE = "R"
 """The state of a thread that runs, or would if it got a processor."""
-STOPPED = frozenset("TtZX")
-"""Stopped by a signal or a debugger, or ended."""
+STOPPED = frozenset("Tt")
+"""Stopped by a signal or a debugger."""
 
 
 class ThreadTime(NamedTuple):  # dataclasses alone would take a megabyte in the supervisor
@@ -58,3 +58,21 @@ def thread_times(process: int) -> dict[int, ThreadTime]:
             if seen is not None:
                 found[int(entry)] = seen
     return found
+
+
+def wakings(thread: int, process: int) -> int:
+    """How often a thread has gone to sleep by itself, and so has woken; 0 where that can't be seen.
+
+    Parameters:
+        thread, process: as the operating system numbers them.
+
+    Source: proc(5), ``/proc/pid/task/tid/status``.
+    """
+    with (
+        contextlib.suppress(OSError),
+        open(f"/proc/{process}/task/{thread}/status", "rb", buffering=0) as file,
+    ):
+        for line in file.read().splitlines():
+            if line.startswith(b"voluntary_ctxt_switches:"):
+                return int(line.split()[1])
+    return 0

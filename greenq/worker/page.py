@@ -37,7 +37,7 @@ STACK = 256 * 1024
 STACK_AT = HEAD + CODES + MARKS * RECORD
 SIZE = STACK_AT + STACK
 
-BEAT, BREATHED, READY, SINCE = range(4)
+BEAT, BREATHED, READY, SINCE, WATCHER = range(5)
 """Where the numbers are, in units of 8 bytes, each written in one step."""
 BLOCK_AT = 64
 
@@ -104,6 +104,15 @@ class Page:
     @beat.setter
     def beat(self, at: float) -> None:
         self._numbers[BEAT] = at
+
+    @property
+    def watcher(self) -> int:
+        """The thread that beats, as the operating system numbers it; 0 before."""
+        return int(self._numbers[WATCHER])
+
+    @watcher.setter
+    def watcher(self, thread: int) -> None:
+        self._numbers[WATCHER] = float(thread)
 
     @property
     def breathed(self) -> float:

@@ -15,7 +15,7 @@ from greenq.worker.cputime import RUNNABLE, thread_time
 from greenq.worker.page import STACK_SIGNAL, Block, Page
 from pools.base import Blocking, Pool
 from pools.errors import PoolError
-from pools.native import NativeThread, Signal, start
+from pools.native import NativeThread, Signal, current, start
 
 __all__ = ["Blocked"]
 
@@ -71,6 +71,9 @@ class Blocked:
             self._thread.join(1.0)
 
     def _run(self) -> None:
+        me = current()
+        if self._page is not None and me is not None:
+            self._page.watcher = me.native_id
         try:
             while not self._stopping.wait(LOOK_EVERY):
                 self._look()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from greenq.worker.cputime import RUNNABLE, STOPPED, ThreadTime, thread_times
+from greenq.worker.cputime import STOPPED, ThreadTime, thread_times, wakings
 from greenq.worker.page import STACK_SIGNAL, Block
 from greenq.worker.supervision.child import Child
 from greenq.worker.supervision.journal import say
@@ -27,12 +27,14 @@ __all__ = ["Lookout"]
 LOOK_EVERY, LOOK_AGAIN = 0.2, 0.1
 """Seconds between looks at workers that are up; and while one of them is silent."""
 SILENT_AFTER = 0.3
-"""Seconds without a beat, which comes every 0.15 s, after which processor time is looked at."""
+"""Seconds without a beat, which comes every 0.15 s, after which the process is looked at."""
 FROZEN_AFTER = 0.55
 """Seconds without a beat after which the stack is asked for: with the looks' own time, within a second."""
-LEAST_USED = 0.1
-"""Seconds of processor time that its busiest thread must have had since it fell silent, if it wants more: a
-process that does not get any is silent too, and nothing in it is to blame."""
+LEAST_WAKINGS = 20
+"""How often the beating thread must have woken meanwhile: waiting for the interpreter's lock, it wakes every
+5 ms. In a process that is stopped, or gets no processor, it does not wake, and nothing is to blame."""
+LEAST_USED = 0.05
+"""Seconds of processor time by which the thread is known that holds the lock."""
 GRACE = 0.5
 """Seconds beyond a hard limit, in which the task may still come to its end, or to where it can be ended."""
 AHEAD = 1.0
@@ -43,7 +45,18 @@ STACK_WAIT = 0.1
 
 FRAME = re.compile(r'^  File "(?P<file>.*)", line \d+ in (?P<function>.*)$', re.MULTILINE)
 MARK = re.compile(r" in mark (\d+)$", re.MULTILINE)
-OURS = re.compile(r'^  File ".*[/\\](greenq[/\\]worker|pools)[/\\][^/\\]+", line \d+ in .*\n?', re.MULTILINE)
+PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+
+def shown(text: str) -> str:
+    """A text as faulthandler writes it."""
+    return text.encode("ascii", "backslashreplace").decode()
+
+
+OURS = re.compile(
+    rf'^  File "{re.escape(shown(PACKAGES))}/(greenq/worker|pools)/[^"]*", line \d+ in .*\n?', re.MULTILINE
+)
+"""Frames of the worker's own code: they are no news to anybody."""
 
 
 class Lookout:
@@ -93,6 +106,8 @@ class Watch:
         self.silent: dict[int, ThreadTime] = {}
         """Its threads when it fell silent; none while it is not."""
         self._silent_since = 0.0
+        self._wakings = 0
+        """How often the thread that beats had woken by then."""
         self._frozen: Block | None = None
         """What holds the interpreter's lock, as far as its stack tells."""
         self._say_at = 0.0
@@ -137,33 +152,32 @@ class Watch:
             self.silent = {}
             self._frozen = None
             return page.block
-        threads = thread_times(self._child.pid)
+        pid = self._child.pid
+        threads = thread_times(pid)
         if not threads or any(seen.state in STOPPED for seen in threads.values()):
             self.silent = {}
             return None
         if not self.silent:
-            self.silent, self._silent_since = threads, now
+            self.silent, self._silent_since, self._wakings = threads, now, wakings(page.watcher, pid)
         # Just after it was stopped for a while its last beat is old, and says nothing.
-        elif now - max(beat, self._silent_since - SILENT_AFTER) >= FROZEN_AFTER:
-            thread = self._culprit(threads, now)
-            if thread is not None:
-                self._name(thread, now, beat)
-                return self._frozen
+        elif (
+            now - max(beat, self._silent_since - SILENT_AFTER) >= FROZEN_AFTER
+            and wakings(page.watcher, pid) - self._wakings >= LEAST_WAKINGS
+        ):
+            self._name(self._busiest(threads), now, beat)
+            return self._frozen
         return None
 
-    def _culprit(self, threads: dict[int, ThreadTime], now: float) -> int | None:
-        """The thread that holds the interpreter's lock; None if the process only waits for a processor."""
+    def _busiest(self, threads: dict[int, ThreadTime]) -> int:
+        """The thread that holds the interpreter's lock; the main one, if that sleeps with it in its hands."""
+        pid = self._child.pid
         used = {
             thread: seen.used - self.silent[thread].used
             for thread, seen in threads.items()
             if thread in self.silent
         }
-        busiest = max(used, key=lambda thread: used[thread], default=None)
-        if busiest is not None and used[busiest] >= LEAST_USED:
-            return busiest
-        wants_more = any(seen.state == RUNNABLE for seen in threads.values())
-        # Asleep with the lock in its hands: in a call into C that waits.
-        return None if wants_more or now - self._silent_since < FROZEN_AFTER else self._child.pid
+        busiest = max(used, key=lambda thread: used[thread], default=pid)
+        return busiest if used.get(busiest, 0.0) >= LEAST_USED else pid
 
     def _name(self, thread: int, now: float, since: float) -> None:
         """Find out what it is, unless that was said a moment ago and no limit is at stake."""
@@ -236,11 +250,6 @@ class Watch:
         say(f"{over}, but that could not be recorded: {self._who} is killed, and the task delivered again")
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._child.pid, signal.SIGKILL)  # not as the child's own `kill`: the death is charged
-
-
-def shown(text: str) -> str:
-    """A text as faulthandler writes it."""
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def is_over(block: Block, now: float) -> bool:
