@@ -296,7 +296,7 @@ class SqliteStage(Stage):
         self.url = self.results = f"sqlite:///{self.path}"
         self._ballast = self.directory / "ballast"
         self._locker: sqlite3.Connection | None = None
-        mounted = ["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(self.directory)]
+        mounted = ["mount", "-t", "tmpfs", "-o", "size=256m", "none", str(self.directory)]
         self._small = subprocess.run(mounted, capture_output=True, check=False).returncode == 0
         self.faults = {
             "locked": (self._lock, self._unlock),
@@ -321,10 +321,11 @@ class SqliteStage(Stage):
         resource.prlimit(self.worker, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def _fill(self) -> None:
-        with contextlib.suppress(OSError), self._ballast.open("wb") as ballast:
-            while True:
-                ballast.write(b"x" * 4096)
-                ballast.flush()
+        with self._ballast.open("wb", buffering=0) as ballast:
+            for size in (1_048_576, 4096):
+                with contextlib.suppress(OSError):
+                    while ballast.write(b"x" * size) == size:
+                        continue
 
     def _move(self, before: str, after: str) -> None:
         (self.directory / before).rename(self.directory / after)
