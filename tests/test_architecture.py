@@ -20,7 +20,7 @@ LAYERS = (
     {"message"},
     {"codecs"},
     {"protocol", "failures"},
-    {"dialing"},
+    {"dialing", "schemes", "serveraddress", "tls"},
     {"sqlite", "redis", "amqp"},
     {"brokers"},
     {"results"},

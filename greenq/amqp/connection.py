@@ -20,8 +20,9 @@ from greenq.amqp.channel import Channel, Reply
 from greenq.amqp.failures import Closed, Failure, Unreachable, refusal
 from greenq.amqp.frames import Assembler
 from greenq.amqp.handshake import greet
-from greenq.amqp.transport import Transport, reason
+from greenq.amqp.transport import Transport
 from greenq.errors import ConfigError
+from greenq.tls import reason
 from pools import native
 
 __all__ = ["Connection"]

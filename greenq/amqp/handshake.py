@@ -13,7 +13,8 @@ from greenq.amqp import methods
 from greenq.amqp.address import Address
 from greenq.amqp.failures import Failure, Unreachable, refusal
 from greenq.amqp.frames import Assembler
-from greenq.amqp.transport import Transport, dial, reason
+from greenq.amqp.transport import Transport, dial
+from greenq.tls import reason
 
 __all__ = ["Tuned", "greet"]
 

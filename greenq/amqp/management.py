@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from greenq.amqp.address import Address
-from greenq.amqp.transport import context_of
+from greenq.tls import context_of
 
 __all__ = ["Management", "Told"]
 

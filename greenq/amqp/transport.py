@@ -6,16 +6,13 @@ import ssl
 import time
 from typing import Any
 
-from greenq.amqp.address import Tls
 from greenq.dialing import places, watch
-from greenq.errors import ConfigError
+from greenq.tls import Tls, context_of
 from pools import native
 
-__all__ = ["Transport", "context_of", "dial", "reason"]
+__all__ = ["Transport", "dial"]
 
 CHUNK = 262_144
-OTHER_HOST = (62, 64)
-"""OpenSSL's numbers for a certificate of another name, or another address."""
 HANDSHAKE_WITHIN = 30.0
 """Seconds for TLS over a socket that says nothing of its own."""
 
@@ -137,37 +134,3 @@ def dial(host: str, port: int, timeout: float) -> Any:
             made.close()
             problem = error
     raise problem or OSError("the name has no address")
-
-
-def reason(error: BaseException) -> str:
-    """Say in a few words what is wrong with a connection."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in OTHER_HOST:
-            return f"{error.verify_message}: use the host's name as it is there, or ssl_check_hostname=false"
-        return f"its certificate is not trusted ({error.verify_message}): give ssl_ca_certs"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or error})"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-
-
-def context_of(tls: Tls) -> ssl.SSLContext:
-    """What the standard library needs to know of it.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:
-        raise ConfigError(
-            f"TLS: a certificate or key cannot be read ({error}): check the ssl_ options of the address"
-        ) from error
-    context.check_hostname = tls.hostname and tls.verify == "required"
-    context.verify_mode = {
-        "required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE,
-    }[tls.verify]  # fmt: skip
-    return context

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import cast
 
 from greenq.brokers.base import Broker
-from greenq.errors import ConfigError
+from greenq.schemes import REDIS, Place, Schemes
 
 __all__ = ["connect", "load", "schemes"]
 
-REDIS = (
-    "redis", "rediss", "redis+socket", "redis+cluster", "rediss+cluster", "unix", "sentinel",
-    "valkey", "valkeys", "valkey+socket", "valkey+cluster", "valkeys+cluster",
-)  # fmt: skip
-BUILTIN: dict[str, tuple[str, str]] = {
+BUILTIN: dict[str, Place] = {
     "sqlite": ("greenq.brokers.sqlite", "SqliteBroker"),
     "memory": ("greenq.brokers.memory", "MemoryBroker"),
     **dict.fromkeys(REDIS, ("greenq.brokers.redis", "RedisBroker")),
@@ -28,20 +21,16 @@ BUILTIN: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("azurestoragequeues", "azureservicebus"), ("greenq.brokers.kombu", "KombuBroker")),
 }
 """Scheme → module and class. Third parties add theirs under the entry point group ``greenq.brokers``."""
-FAMILIES: dict[str, tuple[str, str]] = dict.fromkeys(
+FAMILIES: dict[str, Place] = dict.fromkeys(
     ("kombu", "sqla", "sqlalchemy"), ("greenq.brokers.kombu", "KombuBroker")
 )
 """What a scheme has before its first plus → module and class: ``kombu+memory://``, ``sqla+postgresql://``."""
-GROUP = "greenq.brokers"
+_table = Schemes("broker", "greenq.brokers", BUILTIN, FAMILIES)
 
 
 def schemes() -> list[str]:
     """Every scheme that `load` knows, the built-in ones first."""
-    return [
-        *BUILTIN,
-        *(f"{family}+*" for family in FAMILIES),
-        *sorted(p.name for p in entry_points(group=GROUP) if p.name not in BUILTIN),
-    ]
+    return _table.names()
 
 
 def load(scheme: str) -> type[Broker]:
@@ -50,26 +39,7 @@ def load(scheme: str) -> type[Broker]:
     Raises:
         ConfigError: there is none, or its package is not installed.
     """
-    try:
-        found = BUILTIN.get(scheme)
-        if found is None and "+" in scheme:
-            found = FAMILIES.get(scheme.partition("+")[0])
-        if found is not None:
-            module, attribute = found
-            return cast("type[Broker]", getattr(importlib.import_module(module), attribute))
-        for point in entry_points(group=GROUP):
-            if point.name == scheme:
-                return cast("type[Broker]", point.load())
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing in ("", "greenq", "pools"):
-            raise
-        raise ConfigError(
-            f"the {scheme} broker needs the package {missing}, which is not installed: pip install {missing}"
-        ) from error
-    close = difflib.get_close_matches(scheme, schemes(), 1)
-    hint = f"did you mean {close[0]}://?" if close else f"there is {', '.join(f'{s}://' for s in schemes())}"
-    raise ConfigError(f"no broker has addresses that begin with {scheme}://: {hint}")
+    return cast("type[Broker]", _table.load(scheme))
 
 
 def connect(url: str, timeout: float = 30.0) -> Broker:
@@ -82,10 +52,4 @@ def connect(url: str, timeout: float = 30.0) -> Broker:
     Raises:
         ConfigError: no broker has such an address, or the address has a mistake.
     """
-    scheme, colon, _ = url.partition("://")
-    if not colon:
-        raise ConfigError(
-            f"a broker's address begins with a scheme: {', '.join(f'{s}://' for s in schemes())}"
-        )
-    make: Any = load(scheme.lower())
-    return cast("Broker", make(url, timeout))
+    return cast("Broker", _table.of(url)(url, timeout))

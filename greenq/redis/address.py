@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
-from greenq.config.masking import mask
 from greenq.errors import ConfigError
+from greenq.serveraddress import options, seconds, split
+from greenq.tls import OPTIONS as TLS_OPTIONS
+from greenq.tls import Tls, read
 
-__all__ = ["Address", "Tls", "parse"]
+__all__ = ["Address", "parse"]
 
 PORT, SENTINEL_PORT = 6379, 26379
 PLAIN = ("redis", "valkey")
@@ -22,30 +23,14 @@ CLUSTER = ("redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster
 SEVERAL = SENTINEL + CLUSTER
 TAG = "{greenq}."
 
-TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 SENTINEL_OPTIONS = ("master_name", "sentinel_username", "sentinel_password", "ssl")
 OPTIONS = (
     "db", "virtual_host", "global_keyprefix", "visibility_timeout", "priority_steps", "sep",
     "unacked_key", "unacked_index_key", "unacked_mutex_key", "queue_order", "queue_weights",
 )  # fmt: skip
+LONGEST = 1e10
+"""Seconds, and more than any visibility timeout; the weights of queues stay below it, too."""
 ORDERS = ("strict", "round_robin", "weighted")
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How a connection is secured.
-
-    Parameters:
-        verify: ``required``, ``optional`` or ``none``.
-        ca, certificate, key: paths of PEM files.
-        hostname: whether the certificate must name the host.
-    """
-
-    verify: str = "required"
-    ca: str | None = None
-    certificate: str | None = None
-    key: str | None = None
-    hostname: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +84,11 @@ def parse(url: str) -> Address:
         ConfigError: it has a mistake.
     """
     parts = _parts(url.strip())
-    first, last = _split(parts[0]), _split(parts[-1])
+    first, last = split(parts[0]), split(parts[-1])
     scheme = first.scheme
     if len(parts) > 1 and scheme not in SEVERAL:
         raise ConfigError("several addresses make sense with sentinel:// and clusters only: name one server")
-    given = _options(last, scheme)
+    given = _options(last)
     common: dict[str, Any] = {
         "user": unquote(first.username) if first.username else None,
         "password": unquote(first.password) if first.password else None,
@@ -121,7 +106,7 @@ def parse(url: str) -> Address:
         return _sentinel(parts, given, db, common)
     if scheme in CLUSTER:
         return _cluster(parts, given, db, common)
-    tls = _tls(given) if scheme in SECURE else None
+    tls = read(given) if scheme in SECURE else None
     return Address(hosts=(_host(first, PORT),), db=db, tls=tls, **common)
 
 
@@ -143,36 +128,18 @@ def _parts(url: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        raise ConfigError(f"the address {mask(url)} cannot be read: {error}") from None
-    if parts.fragment:
-        raise ConfigError("the address has a #: write %23 if the password or a name holds one")
-    return parts
-
-
 def _host(parts: SplitResult, port: int) -> tuple[str, int]:
     return unquote(parts.hostname or "localhost"), parts.port or port
 
 
-def _options(parts: SplitResult, scheme: str) -> dict[str, str]:
-    known = [*OPTIONS]
+def _options(parts: SplitResult) -> dict[str, str]:
+    scheme = parts.scheme
+    known: tuple[str, ...] = OPTIONS
     if scheme in SECURE or scheme in SENTINEL or scheme.endswith("s+cluster"):
         known += TLS_OPTIONS
     if scheme in SENTINEL:
         known += SENTINEL_OPTIONS
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name in given:
-        if name not in known:
-            if name in TLS_OPTIONS:
-                raise ConfigError(f"{name} is for TLS: write rediss:// instead of {scheme}://")
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-            raise ConfigError(f"a {scheme}:// address has no option {mask(name)}: {hint}")
-    return given
+    return options(parts, known, "rediss")
 
 
 def _sentinel(parts: list[str], given: dict[str, str], db: int, common: dict[str, Any]) -> Address:
@@ -181,14 +148,14 @@ def _sentinel(parts: list[str], given: dict[str, str], db: int, common: dict[str
             "a sentinel:// address needs the master's name: add ?master_name=NAME, as in sentinel.conf"
         )
     secure = given.get("ssl", "").lower() in ("1", "true", "yes") or any(key in given for key in TLS_OPTIONS)
-    hosts = [_host(_split(part), SENTINEL_PORT) for part in parts]
+    hosts = [_host(split(part), SENTINEL_PORT) for part in parts]
     return Address(
         hosts=tuple(dict.fromkeys(hosts)),
         db=db,
         master=given["master_name"],
         sentinel_user=given.get("sentinel_username"),
         sentinel_password=given.get("sentinel_password"),
-        tls=_tls(given) if secure else None,
+        tls=read(given) if secure else None,
         **common,
     )
 
@@ -202,8 +169,8 @@ def _cluster(parts: list[str], given: dict[str, str], db: int, common: dict[str,
             "in a cluster all keys of an address must lie in one slot: "
             f"give global_keyprefix a {{tag}}, such as {{{prefix.rstrip('.:-_') or 'shop'}}}."
         )
-    tls = _tls(given) if parts[0].startswith(("rediss", "valkeys")) else None
-    hosts = dict.fromkeys(_host(_split(part), PORT) for part in parts)
+    tls = read(given) if parts[0].startswith(("rediss", "valkeys")) else None
+    hosts = dict.fromkeys(_host(split(part), PORT) for part in parts)
     return Address(hosts=tuple(hosts), cluster=True, tls=tls, **common)
 
 
@@ -217,7 +184,7 @@ def _fleet(given: dict[str, str]) -> dict[str, object]:
         if option in given:
             found[name] = given[option]
     if "visibility_timeout" in given:
-        found["visibility_timeout"] = _seconds("visibility_timeout", given["visibility_timeout"])
+        found["visibility_timeout"] = seconds("visibility_timeout", given["visibility_timeout"], most=LONGEST)
     if "priority_steps" in given:
         found["steps"] = _steps(given["priority_steps"])
     order = given.get("queue_order", "weighted" if "queue_weights" in given else "strict")
@@ -237,16 +204,6 @@ def _db(text: str) -> int:
     return int(text)
 
 
-def _seconds(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e10:
-        raise ConfigError(f"{name} is {text!r}: give seconds above 0")
-    return value
-
-
 def _steps(text: str) -> tuple[int, ...]:
     pieces = [piece.strip() for piece in text.strip("[]").split(",")]
     if not all(piece.isdecimal() for piece in pieces):
@@ -263,19 +220,5 @@ def _weights(text: str) -> tuple[tuple[str, float], ...]:
         queue, colon, weight = piece.rpartition(":")
         if not colon or not queue:
             raise ConfigError(f"queue_weights has {piece!r}: write queue:weight, such as mail:3,celery:1")
-        weights.append((queue, _seconds(f"the weight of {queue}", weight)))
+        weights.append((queue, seconds(f"the weight of {queue}", weight, most=LONGEST)))
     return tuple(weights)
-
-
-def _tls(given: dict[str, str]) -> Tls:
-    text = given.get("ssl_cert_reqs", "required")
-    verify = text.lower().removeprefix("cert_")
-    if verify not in ("required", "optional", "none"):
-        raise ConfigError(f"ssl_cert_reqs is {text!r}: choose required, optional or none")
-    return Tls(
-        verify,
-        given.get("ssl_ca_certs"),
-        given.get("ssl_certfile"),
-        given.get("ssl_keyfile"),
-        given.get("ssl_check_hostname", "true").lower() not in ("0", "false", "no"),
-    )

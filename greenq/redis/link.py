@@ -15,7 +15,8 @@ from greenq.dialing import places, unsent, watch
 from greenq.redis.address import Address
 from greenq.redis.failures import Failure, Late, Refused, Unreachable, refusal
 from greenq.redis.resp import MORE, ProtocolError, ReplyError, is_push, pack, reader
-from greenq.redis.tls import TlsSocket
+from greenq.redis.tlssocket import TlsSocket
+from greenq.tls import reason
 from pools import native
 from pools.wakeup import current_hub
 
@@ -27,8 +28,6 @@ CONNECT_WITHIN = 5.0
 DOUBT_AFTER, DOUBT_FOR = 2.0, 0.5
 """Seconds of waiting for an answer after which another connection is asked whether the server is there; and
 how long the answer may still be on its way if it is."""
-OTHER_HOST = (62, 64)
-"""OpenSSL's numbers for a certificate of another name, or another address."""
 LONG_IDLE = 0.2
 """Seconds after which a connection is looked at before it is used again: the server may have ended it."""
 
@@ -86,7 +85,7 @@ class Link:
             self._socket = self._connect(deadline)
         except (OSError, ssl.SSLError) as error:
             raise Unreachable(
-                f"nobody answers at {where} ({_reason(error)}): start the server, or correct the address"
+                f"nobody answers at {where} ({reason(error)}): start the server, or correct the address"
             ) from error
         try:
             self._greet(deadline)
@@ -149,7 +148,7 @@ class Link:
         except TimeoutError as error:
             raise Late(f"{self._where} takes nothing", True) from error
         except (OSError, ssl.SSLError, ValueError) as error:
-            raise Unreachable(f"the connection to {self._where} was lost: {_reason(error)}", True) from error
+            raise Unreachable(f"the connection to {self._where} was lost: {reason(error)}", True) from error
 
     def read(self, deadline: float, sure: bool = False) -> Any:
         """The next reply; pushes are put aside. An error that the server answered is returned, not raised.
@@ -254,7 +253,7 @@ class Link:
         except TimeoutError as error:
             raise Late(f"{self._where} does not answer", True) from error
         except (OSError, ssl.SSLError, ValueError) as error:
-            raise Unreachable(f"the connection to {self._where} was lost: {_reason(error)}", True) from error
+            raise Unreachable(f"the connection to {self._where} was lost: {reason(error)}", True) from error
         if not data:
             raise Unreachable(f"{self._where} ended the connection", True)
         self._reader.feed(data)
@@ -311,15 +310,3 @@ def _dial(make: Any, family: int, place: Any, deadline: float) -> Any:
         made.close()
         raise
     return made
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in OTHER_HOST:
-            return f"{error.verify_message}: use the host's name as it is there, or ssl_check_hostname=false"
-        return f"its certificate is not trusted ({error.verify_message}): give ssl_ca_certs"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or error})"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

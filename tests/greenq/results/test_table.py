@@ -9,7 +9,6 @@ import pytest
 from greenq import results
 from greenq.config.schema import ResultSettings, Settings
 from greenq.errors import ConfigError
-from greenq.results import table
 from greenq.results.memory import MemoryStore
 from greenq.results.sqlite import SqliteStore
 from greenq.testing.payloads import decode, encode
@@ -39,6 +38,8 @@ def test_a_mistake_in_the_address_says_what_to_do(url: str, advice: str) -> None
 
 def test_a_third_party_adds_its_own_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("mine", "greenq.results.memory:MemoryStore", "greenq.results")
-    monkeypatch.setattr(table, "entry_points", lambda group: [point] if group == "greenq.results" else [])
+    monkeypatch.setattr(
+        "greenq.schemes.entry_points", lambda group: [point] if group == "greenq.results" else []
+    )
     with results.connect("mine://place", encode, decode) as store:
         assert isinstance(store, MemoryStore)

@@ -6,8 +6,7 @@ import ssl
 import time
 from typing import Any
 
-from greenq.errors import ConfigError
-from greenq.redis.address import Tls
+from greenq.tls import Tls, context_of
 from pools import native
 
 __all__ = ["TlsSocket"]
@@ -33,7 +32,7 @@ class TlsSocket:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._lock = native.Lock()
-        context = _context(tls)
+        context = context_of(tls)
         self._object = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=hostname if context.check_hostname else None
         )
@@ -106,19 +105,3 @@ class TlsSocket:
             else:
                 self._incoming.write_eof()
         return bool(data)
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:
-        raise ConfigError(
-            f"TLS: a certificate or key cannot be read ({error}): check the ssl_ options of the address"
-        ) from error
-    context.check_hostname = tls.hostname and tls.verify == "required"
-    context.verify_mode = {
-        "required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE,
-    }[tls.verify]  # fmt: skip
-    return context
