@@ -278,6 +278,13 @@ class Pool(ABC):
     def calls(self) -> list[Call]:
         """The calls that are spawned and not finished, started or not: a cheap snapshot, from any thread."""
 
+    def trim(self, memory: int) -> None:
+        """Replace processes of the pool's own that have run something and have more than `memory` bytes.
+
+        Each finishes the call that it runs. Pools without processes of their own have nothing to trim.
+        """
+        return
+
     @abstractmethod
     def watch(self) -> Watch:
         """What runs now, and when the pool last breathed. May be called from any native thread."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from pools import frames, native
 from pools.errors import PoolError
+from pools.memory import resident
 from pools.nursery import ChildHandle, Nursery
 from pools.reporting import complain
 
@@ -293,6 +294,14 @@ class Keeper:
             : max(0, len(living) - self._owner.capacity)
         ]:
             self._owner.release(child)
+
+    def trim(self, memory: int) -> None:
+        """Release the children that have run something and have more than `memory` bytes."""
+        for nursery in self._nurseries:
+            for child in list(nursery.children.values()):
+                if child.serial and not child.retiring and child.pid and resident(child.pid) > memory:
+                    self._owner.release(child)
+        self.adjust()
 
     def _listen(self, child: ChildHandle, events: int = selectors.EVENT_READ) -> None:
         self._selector.register(child.jobs, events, lambda mask: self._serve(child, mask))

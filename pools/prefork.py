@@ -102,6 +102,9 @@ class PreforkPool(Pool, Owner):
         self._slots.refuse_closed()
         self._keeper.renew(timeout)
 
+    def trim(self, memory: int) -> None:
+        self._keeper.post(self._keeper.trim, memory)
+
     # ── calls ────────────────────────────────────────────────────────────────────────────────────────────
 
     def spawn(

@@ -138,7 +138,8 @@ class WorkerSettings:
         None, unit="seconds", least=1, example="12h",
     )  # fmt: skip
     max_memory: int | None = key(
-        "Replace each worker process when its resident memory is larger; null for never.",
+        "Replace a process when its resident memory is larger, prefork's children each by itself; "
+        "null for never.",
         None, unit="bytes", least=1024 * 1024, example="512MiB",
     )  # fmt: skip
     health: str | None = key(

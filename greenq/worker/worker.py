@@ -137,10 +137,10 @@ class Worker:
         self._lease = Lease(self._broker, settings.worker.lease, self._reach)
         limits = settings.worker
         self._recycling = Recycling(
-            limits.max_tasks, limits.max_age, limits.max_memory, self._announce_recycling
+            limits.max_tasks, limits.max_age, limits.max_memory, self._announce_recycling, self.pool.trim
         )
         self._blocked = Blocked(self.pool, self._runner.who, self.page)
-        self._limits = Limits(self.pool, self._consumer, handlers)
+        self._limits = Limits(self.pool, self._consumer, handlers, self._blocked.is_held_up)
         self._housekeeping = Housekeeping(self._broker, self._store, settings.worker.lease)
         self._summary = Summary(self._consumer, self._settler)
 

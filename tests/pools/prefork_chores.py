@@ -166,6 +166,14 @@ async def patient(started: str) -> str:
     return "never"
 
 
+_hoarded: list[bytes] = []
+
+
+def hoard(size: int) -> int:
+    _hoarded.append(b"x" * size)
+    return os.getpid()
+
+
 def program() -> None:
     """Hold a pool with busy and idle children until killed; say which processes there are."""
     from pools.prefork import PreforkPool

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Recycling", "resident"]
+from pools.memory import resident
+
+__all__ = ["Recycling"]
 
 log = logging.getLogger("greenq.recycling")
 
@@ -27,8 +28,9 @@ class Recycling:
         max_tasks: tasks committed; None for no limit, as with the others.
         max_age: seconds since the start. Up to a tenth is taken off at random, so that a fleet which was
             started at once does not recycle at once.
-        max_memory: bytes of resident memory of this process.
+        max_memory: bytes of resident memory of this process, and of each process that its pool has.
         announce: told why.
+        trim: has the pool replace those of its processes that have more than so many bytes.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class Recycling:
         max_age: float | None,
         max_memory: int | None,
         announce: Callable[[str], None],
+        trim: Callable[[int], None],
     ) -> None:
         self._max_tasks = max_tasks
         self._max_age = max_age
         self._max_memory = max_memory
         self._announce = announce
+        self._trim = trim
         self._until = time.monotonic() + (max_age or 0.0) * random.uniform(0.9, 1.0)
         self._announced = False
         self._stopping = threading.Event()
@@ -61,6 +65,8 @@ class Recycling:
             )  # fmt: skip
             self._max_memory = None
         while not self.idle and not self._announced and not self._stopping.wait(LOOK_EVERY):
+            if self._max_memory is not None:
+                self._trim(self._max_memory)
             if self._max_age is not None and time.monotonic() >= self._until:
                 self._say("it is older than worker.max_age allows")
             elif self._max_memory is not None and (size := resident()) > self._max_memory:
@@ -79,21 +85,3 @@ class Recycling:
     def stop(self) -> None:
         """End the duty."""
         self._stopping.set()
-
-
-def resident(pid: int | str = "self") -> int:
-    """Resident memory of a process in bytes; where the system does not tell, the most that this one ever had.
-
-    Parameters:
-        pid: its process id.
-    """
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-        import sys
-
-        # In kilobytes, but on macOS in bytes.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024

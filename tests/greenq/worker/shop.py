@@ -244,7 +244,7 @@ hoarded = []
 def hoard(size):
     hoarded.append(bytearray(b"x") * size)
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return os.getpid(), int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 SHORT = None if NO_LIMITS else 1.0
@@ -280,8 +280,12 @@ async def catastrophic_coroutine(path, name):
 
 @app.task
 def hold_lock(seconds):
-    """Sleep in C without giving the interpreter's lock away."""
-    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    """Wait in C without giving the interpreter's lock away."""
+    reader, writer = os.pipe()
+    with subprocess.Popen(["sh", "-c", f"sleep {seconds}; echo"], stdout=writer):
+        ctypes.PyDLL(None).read(reader, ctypes.create_string_buffer(1), 1)
+    os.close(reader)
+    os.close(writer)
     return os.getpid()
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from greenq.task import Call
-from greenq.worker.duties.recycling import Recycling, resident
+from greenq.worker.duties.recycling import Recycling
+from pools.memory import resident
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
 LONG = 90.0
@@ -22,8 +23,9 @@ GREEN = ("-P", "gevent", "-c", "50")
 class TestWhatIsAnnounced:
     def announced(self, **limits) -> tuple[Recycling, list[str]]:
         said: list[str] = []
+        trimmed: list[int] = []
         limits = {"max_tasks": None, "max_age": None, "max_memory": None, **limits}
-        return Recycling(**limits, announce=said.append), said
+        return Recycling(**limits, announce=said.append, trim=trimmed.append), said
 
     def test_the_number_of_tasks_once_it_is_reached_and_only_once(self) -> None:
         recycling, said = self.announced(max_tasks=10)
@@ -92,7 +94,7 @@ def test_who_is_recycled_works_until_its_successor_is_up_and_then_finishes_what_
 def test_a_process_that_has_grown_too_large_is_recycled(shop: Shop) -> None:
     worker = shop.worker(*GREEN, "--max-memory", "150MiB")
     (first,) = worker.children()
-    assert shop.send("hoard", 200 * 1024 * 1024).get(timeout=PATIENCE) > 150 * 1024 * 1024
+    assert shop.send("hoard", 200 * 1024 * 1024).get(timeout=PATIENCE)[1] > 150 * 1024 * 1024
     until(lambda: worker.children() and first not in worker.children(), timeout=LONG)
     assert "worker.max_memory is 150 MiB" in worker.output
 
@@ -119,6 +121,16 @@ def test_prefork_recycles_with_all_its_children(shop: Shop) -> None:
     assert [result.get(timeout=PATIENCE) for result in results] == [str(n) for n in range(12)]
     until(lambda: first not in worker.children(), LONG)
     assert sum(line.startswith("start") for line in shop.lines()) == 12
+
+
+def test_a_prefork_child_that_has_grown_too_large_is_replaced_alone(shop: Shop) -> None:
+    worker = shop.worker("-P", "prefork", "-c", "1", "--max-memory", "150MiB")
+    (process,) = worker.children()
+    (first, size) = shop.send("hoard", 200 * 1024 * 1024).get(timeout=PATIENCE)
+    assert size > 150 * 1024 * 1024
+    until(lambda: not Path(f"/proc/{first}").exists(), LONG, "the child is replaced")
+    assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
+    assert worker.children() == [process]
 
 
 class TestSighup:
