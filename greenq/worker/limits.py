@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from greenq.errors import ConfigError, SoftTimeLimitExceeded
 from greenq.worker.consumer import LIMIT, Consumer, Run
@@ -29,15 +29,27 @@ DEAF = 1.0
 """Seconds after that until a task which swallows every end is given up."""
 REST = 1.0
 """Seconds between looks while nothing with a limit runs."""
+LATE = 0.3
+"""Seconds by which a look is late if something has kept all others from running."""
 
 
 class Limits:
     """Interrupts and ends what runs too long.
 
     It costs a task nothing: the running calls are looked through a few times a second.
+
+    Parameters:
+        is_held_up: whether a call can't run at present because of another one: its limits then wait.
     """
 
-    def __init__(self, pool: Pool, consumer: Consumer, handlers: Iterable[Handler]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        consumer: Consumer,
+        handlers: Iterable[Handler],
+        is_held_up: Callable[[Call], bool] = lambda _: False,
+    ) -> None:
+        self._is_held_up = is_held_up
         self._pool = pool
         self._consumer = consumer
         self._features = pool.features
@@ -48,8 +60,15 @@ class Limits:
 
     def run(self) -> None:
         """Look until `stop`: the duty's service."""
-        while not self._stopping.wait(LOOK_EVERY if self._look() or self._limited else REST):
-            pass
+        pause = 0.0
+        while True:
+            due = self._pool.now() + pause
+            if self._stopping.wait(pause):
+                return
+            # What was over in time, but could not run, gets its turn before it is judged.
+            if self._pool.now() > due + LATE and self._stopping.wait(LOOK_EVERY):
+                return
+            pause = LOOK_EVERY if self._look() or self._limited else REST
 
     def stop(self) -> None:
         """End the duty."""
@@ -68,6 +87,8 @@ class Limits:
             if not call.started:
                 continue
             ran = now - call.started
+            if ran >= min(run.hard or ran, run.soft or ran) and self._is_held_up(call):
+                continue
             if run.hard is not None and ran >= run.hard and self._features.kill:
                 self._end(call, run, now)
             elif run.soft is not None and ran >= run.soft and self._features.interrupt:

@@ -13,7 +13,8 @@ from greenq.message import Delivery
 from greenq.worker.consumer import Run
 from greenq.worker.cputime import RUNNABLE, thread_time
 from greenq.worker.page import STACK_SIGNAL, Block, Page
-from pools.base import Blocking, Pool
+from pools.base import Blocking, Call, Pool
+from pools.coroutines import is_coroutine_function
 from pools.errors import PoolError
 from pools.native import NativeThread, Signal, current, start
 
@@ -54,6 +55,8 @@ class Blocked:
         self._thread: NativeThread | None = None
         self._looked_at: tuple[int, float] | None = None
         """The thread that blocks, and its processor time when it was first looked at."""
+        self._blocking: Blocking | None = None
+        """What runs while the pool does not breathe."""
         self._named: Block | None = None
         self._say_at = 0.0
 
@@ -95,12 +98,21 @@ class Blocked:
         if not silent:
             self._all_well(now)
             return
-        blocking = self._pool.blocking()
+        self._blocking = blocking = self._pool.blocking()
         if blocking is not None and self._is_to_blame(blocking, silent):
             self._report(blocking, now, silent)
 
+    def is_held_up(self, call: Call) -> bool:
+        """Whether a coroutine waits for another one that lets no other run. What else is blocked by a task
+        can't ask; and what runs in a thread of its own goes on."""
+        blocking, run = self._blocking, call.tag
+        if blocking is None or blocking.call is call or type(run) is not Run or run.handler is None:
+            return False
+        return is_coroutine_function(run.handler.task.run)
+
     def _all_well(self, now: float) -> None:
         self._looked_at = None
+        self._blocking = None
         if self._named is not None:
             named, self._named = self._named, None
             if self._page is not None:
