@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,6 +18,10 @@ __all__ = ["Upkeep"]
 
 LOOK_EVERY = 30.0
 """Seconds between looks for queues that only Celery has declared: that walks through all keys."""
+NO_KEY = -2
+"""What PTTL says where there is no such key."""
+STEP = 0.5
+"""Seconds that the server's clock may gain on ours between two looks; more is a step."""
 
 
 class Upkeep:
@@ -32,6 +37,8 @@ class Upkeep:
         self._timeout = timeout
         self._found: set[str] = set()
         self._looked = float("-inf")
+        self._ahead: float | None = None
+        self._stepped = float("-inf")
 
     @property
     def _deadline(self) -> float:
@@ -119,6 +126,7 @@ class Upkeep:
     def enter(self, process: str, seconds: float) -> None:
         """Begin a process's lease, or begin it anew."""
         self._client.all(renewal(self._keys, process, seconds), self._deadline, again=True)
+        self._look_at_clock()
 
     def expired(self, but: str | None, trusted: float) -> list[str]:
         """The processes whose lease ran out.
@@ -128,14 +136,34 @@ class Upkeep:
         """
         keys, deadline = self._keys, self._deadline
         found = self._client.do("HGETALL", keys.processes, deadline=deadline, again=True)
-        names = {name.decode(): int(ms) / 1000 for name, ms in _pairs(found) if name.decode() != but}
-        alive = self._client.all([("EXISTS", keys.lease(name)) for name in names], deadline, again=True)
-        gone = {name: lease for (name, lease), lives in zip(names.items(), alive, strict=True) if not lives}
+        names = {name.decode(): int(ms) for name, ms in _pairs(found) if name.decode() != but}
+        left = self._client.all([("PTTL", keys.lease(name)) for name in names], deadline, again=True)
+        pairs = list(zip(names.items(), left, strict=True))
+        # A lease that is longer than it was made is from before the server's clock was set back.
+        long = [("PEXPIRE", keys.lease(name), ms) for (name, ms), rest in pairs if rest > ms + STEP * 1000]
+        self._client.all(long, deadline, again=True)
+        gone = {name: ms / 1000 for (name, ms), rest in pairs if rest == NO_KEY}
+        self._look_at_clock()
         if not gone:
             return []
         info = self._client.do("INFO", "server", deadline=deadline, again=True)
-        up = next(int(line[18:]) for line in info.split(b"\r\n") if line.startswith(b"uptime_in_seconds:"))
-        return [name for name, lease in gone.items() if lease <= min(trusted, up)]
+        name = b"uptime_in_seconds:"
+        up: float = next(int(line[len(name) :]) for line in info.split(b"\r\n") if line.startswith(name))
+        # Below zero where its clock was set back: it was started before, and has forgotten nobody.
+        up = up if up >= 0 else math.inf
+        steady = time.monotonic() - self._stepped
+        return [name for name, lease in gone.items() if lease <= min(trusted, steady, up)]
+
+    def _look_at_clock(self) -> None:
+        """Notice when the server's clock was set forward: leases then end which nobody had time to renew."""
+        before = time.monotonic()
+        seconds, micros = self._client.do("TIME", deadline=self._deadline, again=True)
+        theirs = int(seconds) + int(micros) / 1e6
+        now = time.monotonic()
+        # It was asked at some time between the two: only what no delay on the way can explain counts.
+        if self._ahead is not None and theirs - now > self._ahead + STEP:
+            self._stepped = now
+        self._ahead = theirs - before
 
     def give_back(self, process: str, charge: bool, only_dead: bool) -> int:
         """Return what a process holds to its queues, and forget the process.

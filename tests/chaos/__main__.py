@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from tests.chaos.amnesia import forget_everything
 from tests.chaos.checker import Report
+from tests.chaos.clocks import step_clocks
 from tests.chaos.commands import CONCURRENCY
 from tests.chaos.crashes import crash_everywhere
 from tests.chaos.kills import Kills, kill_at_random
@@ -18,7 +20,7 @@ from tests.chaos.terms import stop_at_random
 
 __all__ = ["main"]
 
-COLUMNS = ("faults", "tasks", "struck", "lost", "failed", "again", "no cause", "refused", "slowest", "took")
+COLUMNS = ("scenario", "tasks", "struck", "lost", "failed", "again", "no cause", "refused", "slowest", "took")
 
 
 def main(arguments: list[str]) -> int:
@@ -46,6 +48,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tasks", type=int, default=50_000, help="calls sent while that goes on")
     parser.add_argument("--terms", type=int, default=0, help="SIGTERMs at random moments")
     parser.add_argument("--stops", type=int, default=0, help="SIGSTOPs for longer than the lease")
+    parser.add_argument("--clocks", type=int, default=0, help="steps of the wall clock")
+    parser.add_argument("--amnesia", type=int, default=0, help="restarts of the broker that lose all it had")
     parser.add_argument("--long", action="store_true", help="tasks ten leases long")
     parser.add_argument("--failpoints", action="store_true", help="a crash at every named place")
     parser.add_argument("--slack", type=float, default=0.0, help="seconds by which bounds may be missed")
@@ -67,6 +71,10 @@ def chosen(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Report
         yield "terms", lambda: stop_at_random(*place, given.terms, given.seed, given.slack)
     if given.stops:
         yield "stops", lambda: pause_at_random(*place, given.stops, given.seed)
+    if given.clocks:
+        yield "clocks", lambda: step_clocks(*place, given.clocks)
+    if given.amnesia and given.broker != "sqlite":
+        yield "amnesia", lambda: forget_everything(*place, given.amnesia)
     if given.long:
         yield "long", lambda: outlast_leases(*place)
 

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from greenq import GreenQ
-from tests.rabbit import RabbitServer, start_rabbitmq
-from tests.servers import RedisServer, start_redis
+from tests.rabbit import RabbitServer, shared_rabbit, start_rabbitmq
+from tests.servers import RedisServer, shared_redis, start_redis
 
 __all__ = ["BROKERS", "Site", "open_site"]
 
@@ -40,7 +40,7 @@ class Site(ABC):
 
     @abstractmethod
     def restart(self, pause: float) -> None:
-        """Kill the broker and start it again after `pause` seconds, with all that it had confirmed."""
+        """Kill the broker and start it again after `pause` seconds, with nothing that it had."""
 
     def close(self) -> None:
         """Stop what was started and remove the directory, which ``CHAOS_KEEP`` may want a copy of."""
@@ -59,17 +59,17 @@ class SqliteSite(Site):
         self.results = self.broker if fused else f"sqlite:///{self.path}/results.db"
 
     def restart(self, pause: float) -> None:
-        """Do nothing: there is no server."""
+        raise ValueError("there is no server that could forget")
 
 
 class RedisSite(Site):
-    """One database that keeps everything on disk before it confirms, or two."""
+    """One database, or two."""
 
-    def __init__(self, fused: bool, lasting: bool) -> None:
+    def __init__(self, fused: bool, own: bool) -> None:
         super().__init__()
         self.fused = fused
-        options = ("--appendonly", "yes", "--appendfsync", "always") if lasting else ()
-        self.server: RedisServer = start_redis(*options)
+        self._own = own
+        self.server: RedisServer = start_redis() if own else shared_redis()
         self.broker = self.server.empty()
         self.results = self.broker if fused else self.server.empty()
 
@@ -79,43 +79,45 @@ class RedisSite(Site):
         self.server.start()
 
     def close(self) -> None:
-        self.server.stop()
+        if self._own:
+            self.server.stop()
         super().close()
 
 
 class AmqpSite(Site):
-    """RabbitMQ, with results in a Redis of their own."""
+    """RabbitMQ, with results in Redis."""
 
     fused = False
 
-    def __init__(self) -> None:
+    def __init__(self, own: bool) -> None:
         super().__init__()
-        self.server: RabbitServer = start_rabbitmq()
-        self.store: RedisServer = start_redis("--appendonly", "yes", "--appendfsync", "always")
-        self.broker = self.server.empty()
-        self.results = self.store.empty()
+        self._own = own
+        self.server: RabbitServer = start_rabbitmq() if own else shared_rabbit()
+        self.broker = self.server.url if own else self.server.empty()
+        self.results = shared_redis().empty()
 
     def restart(self, pause: float) -> None:
         self.server.kill()
         time.sleep(pause)
+        shutil.rmtree(self.server.directory / "mnesia")
         self.server.start()
 
     def close(self) -> None:
-        self.server.stop()
-        self.store.stop()
+        if self._own:
+            self.server.stop()
         super().close()
 
 
-def open_site(broker: str, fused: bool = True, lasting: bool = False) -> Site:
+def open_site(broker: str, fused: bool = True, own: bool = False) -> Site:
     """Make the place that a run is to use.
 
     Parameters:
         broker: one of `BROKERS`.
         fused: results beside the messages, where the broker can keep them.
-        lasting: survive the broker's own death; RabbitMQ and SQLite always do.
+        own: a server of its own, which may be stopped.
     """
     if broker == "sqlite":
         return SqliteSite(fused)
     if broker == "redis":
-        return RedisSite(fused, lasting)
-    return AmqpSite()
+        return RedisSite(fused, own)
+    return AmqpSite(own)
