@@ -26,7 +26,7 @@ __all__ = ["RECORDED", "main", "record"]
 
 RECORDED = b"recorded"
 """What the supervisor is told."""
-LONGEST = 10.0
+LONGEST = 30.0
 """Seconds after which it ends, wherever it is."""
 
 
@@ -45,7 +45,8 @@ def main(fd: int) -> NoReturn:
         with contextlib.closing(app):
             if line.recv(1):
                 record(app, node, spec["holder"], spec["name"], spec["id"], spec["limit"])
-                line.send(RECORDED)
+                with contextlib.suppress(OSError):  # the supervisor may have waited long enough, or be gone
+                    line.send(RECORDED)
         code = 0
     except GreenqError as error:
         tell(f"greenq worker: the end of {spec['name']}[{spec['id']}] could not be recorded: {error}")

@@ -15,8 +15,9 @@ from greenq.worker.supervision.spawning import OURS
 
 __all__ = ["Undertaking"]
 
-PATIENCE = 5.0
-"""Seconds that it may take: to load the application, and to reach broker and result store."""
+PATIENCE = 20.0
+"""Seconds that it may take, from the end of the limit on: to load the application, if it has not yet, and to
+reach broker and result store. Usually it is a tenth of a second, but a busy machine may make it many."""
 
 
 class Undertaking:
