@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,12 +14,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlch
 from sqlalchemy.pool import QueuePool
 
 from greenq.brokers.drivers import patience
-from greenq.brokers.owner import Late, Owner
+from greenq.brokers.owner import Late
 from greenq.config.masking import mask
 from greenq.errors import ConfigError, DecodeError, EncodeError, GreenqError, ResultStoreError
 from greenq.message import READY_STATES, Result
-from greenq.results.base import ResultStore
-from greenq.results.polling import Poller
+from greenq.results.polled import PolledStore
 
 __all__ = ["DatabaseStore"]
 
@@ -74,7 +72,7 @@ ENDS = sa.Table(
 """When results may be forgotten, which Celery's tables have no room for; seconds since the epoch."""
 
 
-class DatabaseStore(ResultStore):
+class DatabaseStore(PolledStore):
     """Keeps results where and as Celery's database backend does (5.7 and later).
 
     Parameters:
@@ -88,6 +86,8 @@ class DatabaseStore(ResultStore):
     Source: celery.backends.database (``models``, ``DatabaseBackend._update_result``).
     """
 
+    failures = (SQLAlchemyError,)
+
     def __init__(
         self,
         url: str,
@@ -95,14 +95,9 @@ class DatabaseStore(ResultStore):
         decode: Callable[[bytes], Any],
         timeout: float = 30.0,
     ) -> None:
-        super().__init__(encode, decode)
-        self._timeout = timeout
-        self._where = mask(url.partition("?")[0])
+        super().__init__(encode, decode, timeout, "greenq-database", mask(url.partition("?")[0]))
         self._engine = _engine(url[len("db+") :], self._where)
         self._columns: set[str] | None = None
-        self._owner = Owner("greenq-database", lambda: self._engine.dispose(close=False))
-        self._poller = Poller(lambda ids: self._find(ids, self._timeout, ended=True))
-        self._closed = False
 
     # ── a record and its columns ─────────────────────────────────────────────────────────────────────────
 
@@ -167,28 +162,13 @@ class DatabaseStore(ResultStore):
 
     # ── storing ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def put(self, results: Sequence[Result], timeout: float) -> None:
-        self._open()
-        latest: dict[str, Result] = {}
-        for result in results:
-            known = latest.get(result.id)
-            if known is None or known.state not in READY_STATES:
-                latest[result.id] = result
-        ordered = [latest[id] for id in sorted(latest)]  # the same order everywhere: nobody waits in a circle
-        deadline = time.monotonic() + timeout
+    def _key(self, id: str) -> str:
+        return id
 
-        chunks = [ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK)]
-
-        def store() -> None:
-            for chunk in chunks:
-                self._again(partial(self._store, results=chunk), deadline)
-
-        if ordered:
-            self._call(store, timeout)
-            ended = {one.id: one for one in ordered if one.state in READY_STATES}
-            wanted = self._poller.waiters.wanted(ended)
-            if wanted:
-                self._poller.tell({id: self.decode(ended[id].payload) for id in wanted})
+    def _keep(self, results: dict[str, Result], deadline: float) -> None:
+        ordered = [results[id] for id in sorted(results)]  # as everywhere: nobody waits in a circle
+        for at in range(0, len(ordered), CHUNK):
+            self._again(partial(self._store, results=ordered[at : at + CHUNK]), deadline)
 
     def _store(self, connection: sa.Connection, results: Sequence[Result]) -> None:
         now = time.time()
@@ -238,13 +218,8 @@ class DatabaseStore(ResultStore):
         self._open()
         return self._find(list(dict.fromkeys(ids)), timeout)
 
-    def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
-        wanted = frozenset(ids)
-        self._open()
-        found = self._poller.wait(wanted, timeout) if wanted else {}
-        if not found:
-            self._open()
-        return found
+    def _ended(self, ids: Collection[str]) -> dict[str, Result]:
+        return self._find(ids, self._timeout, ended=True)
 
     def _find(self, ids: Collection[str], timeout: float, ended: bool = False) -> dict[str, Result]:
         wanted = list(ids)
@@ -306,32 +281,22 @@ class DatabaseStore(ResultStore):
         connection.execute(sa.delete(TASKS).where(TASKS.c.task_id.in_(ids)))
         connection.execute(sa.delete(ENDS).where(ENDS.c.task_id.in_(ids)))
 
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._poller.close()
-        with contextlib.suppress(ResultStoreError):
-            self._call(self._engine.dispose, self._timeout)
-        self._closed = True
-        self._owner.close(1.0)
-
-    def _open(self) -> None:
-        if self._closed:
-            raise ResultStoreError("this result store is closed: make another one")
-
     # ── the database ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _call(self, fn: Callable[[], Any], timeout: float) -> Any:
-        self._open()
-        try:
-            return self._owner.call(fn, timeout)
-        except Late as late:
-            raise ResultStoreError(
-                f"the database at {self._where} did not answer within {timeout:.3g} s ({late}): "
-                "check that it runs and is not overloaded"
-            ) from late
-        except SQLAlchemyError as error:
-            raise ResultStoreError(f"the database at {self._where} failed: {_said(error)}") from error
+    def _shut(self) -> None:
+        self._engine.dispose()
+
+    def _start_over(self) -> None:
+        self._engine.dispose(close=False)
+
+    def _late(self, timeout: float, late: Late) -> str:
+        return (
+            f"the database at {self._where} did not answer within {timeout:.3g} s ({late}): "
+            "check that it runs and is not overloaded"
+        )
+
+    def _explain(self, error: Exception) -> ResultStoreError:
+        return ResultStoreError(f"the database at {self._where} failed: {_said(error)}")
 
     def _again(self, fn: Callable[[sa.Connection], Any], deadline: float, write: bool = True) -> Any:
         """Run a transaction, again if others got in its way; the tables are made when they are missing."""

@@ -10,19 +10,18 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import yaml
 
-from greenq.brokers.owner import Late, Owner
+from greenq.brokers.owner import Late
 from greenq.config.masking import mask
-from greenq.errors import ConfigError, GreenqError, MessageError, ResultStoreError
+from greenq.errors import ConfigError, MessageError, ResultStoreError
 from greenq.message import READY_STATES, Result
-from greenq.results.base import ResultStore
 from greenq.results.filesystems import Files, LocalFiles, failed, remote
-from greenq.results.polling import Poller
+from greenq.results.polled import PolledStore
 
 __all__ = ["FileStore"]
 
@@ -35,7 +34,7 @@ EXPIRES = "greenq_expires"
 _plain = re.compile(r"[\w.@=+-]{1,200}", re.ASCII)
 
 
-class FileStore(ResultStore):
+class FileStore(PolledStore):
     """Keeps each result in a file, as Celery's filesystem and S3 backends do.
 
     Parameters:
@@ -50,6 +49,8 @@ class FileStore(ResultStore):
     Source: celery.backends.filesystem, celery.backends.s3.
     """
 
+    failures = (Exception,)  # fsspec has as many kinds of errors as filesystems
+
     def __init__(
         self,
         url: str,
@@ -57,14 +58,9 @@ class FileStore(ResultStore):
         decode: Callable[[bytes], Any],
         timeout: float = 30.0,
     ) -> None:
-        super().__init__(encode, decode)
+        super().__init__(encode, decode, timeout, "greenq-files", mask(url.partition("?")[0]))
         self._url = url
-        self._timeout = timeout
-        self._where = mask(url.partition("?")[0])
         self._files: Files = _place(url, timeout)
-        self._owner = Owner("greenq-files", self._forget)
-        self._poller = Poller(self._ended)
-        self._closed = False
 
     # ── the record ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -88,21 +84,10 @@ class FileStore(ResultStore):
 
     # ── storing ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def put(self, results: Sequence[Result], timeout: float) -> None:
-        self._open()
-        latest: dict[str, Result] = {}
-        for result in results:
-            known = latest.get(_name(result.id))
-            if known is None or known.state not in READY_STATES:
-                latest[_name(result.id)] = result
-        if latest:
-            self._call(lambda: self._put(latest), timeout)
-            ended = {one.id: one for one in latest.values() if one.state in READY_STATES}
-            self._poller.tell(
-                {id: self.decode(ended[id].payload) for id in self._poller.waiters.wanted(ended)}
-            )
+    def _key(self, id: str) -> str:
+        return _name(id)
 
-    def _put(self, results: dict[str, Result]) -> None:
+    def _keep(self, results: dict[str, Result], deadline: float) -> None:
         with self._files.alone():
             stored = self._files.read(list(results))
             kept = {name: one for name, one in results.items() if not self._is_final(stored.get(name))}
@@ -138,18 +123,6 @@ class FileStore(ResultStore):
         found = {by_name[name]: self._read(payload) for name, payload in stored.items() if payload}
         return {id: result for id, (result, until) in found.items() if until > now}
 
-    def _ended(self, ids: Collection[str]) -> dict[str, Result]:
-        found = self.get(ids, self._timeout)
-        return {id: result for id, result in found.items() if result.state in READY_STATES}
-
-    def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
-        wanted = frozenset(ids)
-        self._open()
-        found = self._poller.wait(wanted, timeout) if wanted else {}
-        if not found:
-            self._open()
-        return found
-
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, ids: Iterable[str]) -> None:
@@ -183,35 +156,17 @@ class FileStore(ResultStore):
             return self._read(payload)[1] <= now
         return False
 
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._poller.close()
-        with contextlib.suppress(ResultStoreError):
-            self._call(self._files.close, self._timeout)
-        self._closed = True
-        self._owner.close(1.0)
+    def _shut(self) -> None:
+        self._files.close()
 
-    def _forget(self) -> None:
-        """Connect anew in a forked child."""
+    def _start_over(self) -> None:
         self._files = _place(self._url, self._timeout)
 
-    def _open(self) -> None:
-        if self._closed:
-            raise ResultStoreError("this result store is closed: make another one")
+    def _late(self, timeout: float, late: Late) -> str:
+        return f"results at {self._where} could not be read or written within {timeout:.3g} s ({late})"
 
-    def _call(self, fn: Callable[[], Any], timeout: float) -> Any:
-        self._open()
-        try:
-            return self._owner.call(fn, timeout)
-        except Late as late:
-            raise ResultStoreError(
-                f"results at {self._where} could not be read or written within {timeout:.3g} s ({late})"
-            ) from late
-        except GreenqError:
-            raise
-        except Exception as error:
-            raise failed(self._where, error) from error
+    def _explain(self, error: Exception) -> ResultStoreError:
+        return failed(self._where, error)
 
 
 def _name(id: str) -> str:

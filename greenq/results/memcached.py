@@ -7,19 +7,18 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pymemcache.client.base import Client  # type: ignore[import-untyped]
 from pymemcache.client.hash import HashClient  # type: ignore[import-untyped]
 from pymemcache.exceptions import MemcacheError, MemcacheServerError  # type: ignore[import-untyped]
 
-from greenq.brokers.owner import Late, Owner
+from greenq.brokers.owner import Late
 from greenq.config.masking import mask
 from greenq.errors import ConfigError, EncodeError, MessageError, ResultStoreError
 from greenq.message import FAILURE, READY_STATES, Result
-from greenq.results.base import ResultStore
-from greenq.results.polling import Poller
+from greenq.results.polled import PolledStore
 
 __all__ = ["MemcachedStore"]
 
@@ -32,7 +31,7 @@ RELATIVE_MOST = 30 * 24 * 60 * 60
 _plain = re.compile(r"[!-~]{1,200}")
 
 
-class MemcachedStore(ResultStore):
+class MemcachedStore(PolledStore):
     """Keeps results where and as Celery's cache backend does (5.7 and later, which uses pymemcache too).
 
     Parameters:
@@ -46,6 +45,8 @@ class MemcachedStore(ResultStore):
     Source: celery.backends.cache (``CacheBackend``, ``get_memcache_client``).
     """
 
+    failures = (MemcacheError, OSError)
+
     def __init__(
         self,
         url: str,
@@ -53,7 +54,6 @@ class MemcachedStore(ResultStore):
         decode: Callable[[bytes], Any],
         timeout: float = 30.0,
     ) -> None:
-        super().__init__(encode, decode)
         kind, _, rest = url[len("cache+") :].partition("://")
         servers = [server for server in rest.rstrip("/").split(";") if server]
         if kind.lower() not in KINDS:
@@ -65,13 +65,9 @@ class MemcachedStore(ResultStore):
                 f"{mask(url)} is no address of memcached: write cache+memcached://host:11211/, "
                 "several hosts joined by semicolons"
             )
-        self._timeout = timeout
-        self._where = ", ".join(servers)
+        super().__init__(encode, decode, timeout, "greenq-memcached", ", ".join(servers))
         self._servers = servers
         self._client = self._connect()
-        self._owner = Owner("greenq-memcached", self._forget)
-        self._poller = Poller(self._ended)
-        self._closed = False
 
     def _connect(self) -> Any:
         options = {"default_noreply": False, "connect_timeout": 5.0, "timeout": max(1.0, self._timeout / 3)}
@@ -82,22 +78,11 @@ class MemcachedStore(ResultStore):
 
     # ── storing ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def put(self, results: Sequence[Result], timeout: float) -> None:
-        self._open()
-        latest: dict[str, Result] = {}
-        for result in results:
-            known = latest.get(_key(result.id))
-            if known is None or known.state not in READY_STATES:
-                latest[_key(result.id)] = result
-        if latest:
-            deadline = time.monotonic() + timeout
-            self._call(lambda: self._put(latest, deadline), timeout)
-            ended = {one.id: one for one in latest.values() if one.state in READY_STATES}
-            self._poller.tell(
-                {id: self.decode(ended[id].payload) for id in self._poller.waiters.wanted(ended)}
-            )
+    def _key(self, id: str) -> str:
+        return _key(id)
 
-    def _put(self, pending: dict[str, Result], deadline: float) -> None:
+    def _keep(self, results: dict[str, Result], deadline: float) -> None:
+        pending = dict(results)
         while pending:
             keys = list(pending)[:CHUNK]
             stored = self._client.gets_many(keys)
@@ -148,18 +133,6 @@ class MemcachedStore(ResultStore):
             found.update(self._client.get_many(keys[at : at + CHUNK]))
         return found
 
-    def _ended(self, ids: Collection[str]) -> dict[str, Result]:
-        found = self.get(ids, self._timeout)
-        return {id: result for id, result in found.items() if result.state in READY_STATES}
-
-    def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
-        wanted = frozenset(ids)
-        self._open()
-        found = self._poller.wait(wanted, timeout) if wanted else {}
-        if not found:
-            self._open()
-        return found
-
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, ids: Iterable[str]) -> None:
@@ -173,36 +146,20 @@ class MemcachedStore(ResultStore):
         self._open()
         return 0
 
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._poller.close()
-        with contextlib.suppress(ResultStoreError):
-            self._call(self._client.close, self._timeout)
-        self._closed = True
-        self._owner.close(1.0)
+    def _shut(self) -> None:
+        self._client.close()
 
-    def _forget(self) -> None:
-        """Connect anew in a forked child: the parent goes on with the connections that there are."""
+    def _start_over(self) -> None:
         self._client = self._connect()
 
-    def _open(self) -> None:
-        if self._closed:
-            raise ResultStoreError("this result store is closed: make another one")
+    def _late(self, timeout: float, late: Late) -> str:
+        return f"memcached at {self._where} did not answer within {timeout:.3g} s ({late}): is it running?"
 
-    def _call(self, fn: Callable[[], Any], timeout: float) -> Any:
-        self._open()
-        try:
-            return self._owner.call(fn, timeout)
-        except Late as late:
-            raise ResultStoreError(
-                f"memcached at {self._where} did not answer within {timeout:.3g} s ({late}): is it running?"
-            ) from late
-        except (MemcacheError, OSError) as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise ResultStoreError(
-                f"memcached at {self._where} failed: {text}; check its address and whether it runs"
-            ) from error
+    def _explain(self, error: Exception) -> ResultStoreError:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return ResultStoreError(
+            f"memcached at {self._where} failed: {text}; check its address and whether it runs"
+        )
 
 
 def _key(id: str) -> str:
