@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ Fault = tuple[Callable[[], object], Callable[[], object]]
 PATIENCE = 60.0
 
 
-class Stage:
+class Stage(ABC):
     """A broker, and the ways in which it can fail.
 
     Attributes:
@@ -59,10 +60,11 @@ class Stage:
             "refuse": (all_of(FaultProxy.refuse), heal),
         }
 
+    @abstractmethod
     def connections(self) -> int:
         """How many clients the server counts, without those of the test itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """End the servers."""
 
