@@ -8,8 +8,10 @@ itself a minute later, sends it to the end of the queue that it came from.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from struct import unpack_from
 from typing import Any
 
@@ -27,6 +29,8 @@ from greenq.message import Delivery, Message
 
 __all__ = ["Charger"]
 
+log = logging.getLogger("greenq.amqp")
+
 
 class Charger:
     """Charges deliveries, and returns what charged processes left behind.
@@ -40,6 +44,8 @@ class Charger:
         self._ledger = ledger
         self._publisher = publisher
         self._topology = topology
+        self._used: set[str] = set()
+        """Queues whose trial queue is known to be there."""
 
     # ── charging ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -83,7 +89,13 @@ class Charger:
             parcels.append(Parcel(trial, "", trial, header, message.body))
             originals[mark] = held
         sender = self._publisher.line.session(deadline)
-        self._topology.ensure_trial(sender, queue, deadline)
+        try:
+            self._topology.ensure_trial(sender, queue, deadline)
+        except Refused as refused:
+            # Better tried without being counted than never.
+            log.warning("no death can be counted against messages of %a: %s", queue, refused)
+            return set()
+        self._used.add(queue)
         errors = self._publisher.send(sender, parcels, deadline)
         failed = [error for error in errors if error is not None]
         copies, others = self._collect(session, trial, originals.keys(), deadline)
@@ -139,8 +151,21 @@ class Charger:
 
     # ── what dead processes left ─────────────────────────────────────────────────────────────────────────
 
-    def sweep(self, queues: Sequence[str], deadline: float) -> int:
+    def expect(self, queues: Iterable[str], deadline: float) -> None:
+        """A process died that may have charged messages of these queues: `sweep` looks there from now on."""
+        session = self._line.session(deadline)
+        for queue in queues:
+            # Made rather than asked for: each question about a queue that is not there is an error in the
+            # server's log, and after a death there will be suspects.
+            with suppress(Refused):
+                self._topology.ensure_trial(session, queue, deadline)
+                self._used.add(queue)
+
+    def sweep(self, deadline: float) -> int:
         """Send what died in its trial back to its queue; how many messages it was."""
+        queues = sorted(self._used)
+        if not queues:
+            return 0
         session = self._line.session(deadline)
         looks = [methods.declare_queue(1, trial_name(queue), passive=True) for queue in queues]
         returned = 0

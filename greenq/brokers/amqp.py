@@ -156,22 +156,22 @@ class AmqpBroker(Broker):
     def reap(self) -> int:
         """Return what died in its trial; all else that lost connections held the server returns itself."""
         self._open()
-        return self._sweep()
+        with _translated():
+            return self._charger.sweep(time.monotonic() + self._timeout)
 
     def release(self, process: str, charge: bool = True) -> int:
         """Give back what this process holds; of others the server knows itself that they are dead."""
         self._open()
         if process != self._process:
-            return self._sweep()
+            deadline = time.monotonic() + self._timeout
+            with _translated():
+                self._charger.expect(self._known, deadline)
+                return self._charger.sweep(deadline)
         with _translated():
             self._inbox.rest()
             held, tags = self._ledger.all()
             self._settler.give_back(tags, time.monotonic() + self._timeout)
         return len(held)
-
-    def _sweep(self) -> int:
-        with _translated():
-            return self._charger.sweep(list(self._known), time.monotonic() + self._timeout)
 
     # ── suspects ─────────────────────────────────────────────────────────────────────────────────────────
 
