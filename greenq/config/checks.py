@@ -1,4 +1,4 @@
-"""What must hold between settings, once each of them is right by itself."""
+"""What must hold between settings once each is right by itself, and what a type alone does not say of one."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def check(
     # A misspelled name in accept is one mistake, not also one for each serializer that it leaves out.
     doubtful = failed | {_whole(key) for keys, _ in unknown for key in keys}
     _report(
-        [*_limits(settings, places), *_accepted(settings), *_routes(settings)], places, doubtful, mistakes
-    )
+        [*_limits(settings, places), *_accepted(settings), *_routes(settings), *_health(settings)],
+        places, doubtful, mistakes,
+    )  # fmt: skip
 
 
 def _report(
@@ -101,6 +102,19 @@ def _routes(settings: Settings) -> Iterator[Finding]:
                 "put it earlier, or delete it",
             )
         seen.setdefault(route.match, i)
+
+
+def _health(settings: Settings) -> Iterator[Finding]:
+    place = settings.worker.health
+    if place is None or "/" in place:
+        return
+    _, colon, port = place.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and int(port) < 65536):
+        yield (
+            ("worker.health",),
+            f"worker.health is {quoted(place)}, where nothing can listen; write host:port, such as "
+            "127.0.0.1:8000, or the path of a Unix socket",
+        )
 
 
 def _names(settings: Settings, names: Mapping[str, Sequence[str]]) -> Iterator[Finding]:

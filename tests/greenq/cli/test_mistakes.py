@@ -6,6 +6,7 @@ The cases that need a running worker, and end in dead letters, are in `test_bad_
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,8 @@ def add(a, b=0):
 LIMITED = APP.replace("@app.task", "@app.task(time_limit=5)")
 BLOCKED = "import sys\nsys.modules.update(gevent=None, eventlet=None)"
 """A sitecustomize.py under which neither seems to be installed."""
+TAKEN = socket.create_server(("127.0.0.1", 0))
+"""A port that somebody else listens on."""
 WORKER = ["worker", "-A", "shop", "--burst"]
 AT_ONCE = 3
 """How many commands run at once; each takes about a third of a second of a processor."""
@@ -124,10 +127,14 @@ ON_THE_COMMAND_LINE = [
     Mistake("unknown pool, as option", ["--pool", "did you mean threads"], worker("--pool", "thread")),
     Mistake("unknown log level, as option", ["--loglevel", "debug"], worker("--loglevel", "loud")),
     Mistake("unknown log format", ["--logformat", "json"], worker("--logformat", "xml")),
+    Mistake("nowhere to answer probes", ["--health", "host:port"], worker("--health", "8000")),
+    Mistake("port of the probes in use", ["worker.health", "in use", "--health"],
+            worker("--health", f"127.0.0.1:{TAKEN.getsockname()[1]}")),
+    Mistake("PID file in no directory", ["worker.pidfile", "nowhere"], worker("--pidfile", "nowhere/pid")),
     Mistake("no processes", ["--processes", "at least 1"], worker("--processes", "0")),
     Mistake("surplus argument", ["unexpected extra argument", "--help"], worker("now")),
     Mistake("unknown shell", ["bash.*zsh.*fish"], ["completion", "tcsh"]),
-]
+]  # fmt: skip
 
 IN_THE_APPLICATION = [
     Mistake("no application", ["-A", "app:"], ["worker"]),
