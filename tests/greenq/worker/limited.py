@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -98,9 +99,28 @@ def quick() -> str:
     return "quick"
 
 
+async def awaits() -> None:
+    await asyncio.sleep(60)
+
+
+async def awaits_catching() -> str:
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeLimitExceeded:
+        return "caught"
+    return "never"
+
+
+async def awaits_deaf() -> None:
+    while True:
+        with contextlib.suppress(BaseException):
+            await asyncio.sleep(60)
+
+
 TASKS = (
     sleeps, reads, spins, swallows, swallows_all, survives, catches, turns, cleans, breaks, quick
 )  # fmt: skip
+COROUTINES = (awaits, awaits_catching, awaits_deaf)
 
 
 def make(broker: str) -> Any:
@@ -117,13 +137,13 @@ def make(broker: str) -> Any:
         from greenq import GreenQ
 
         app = GreenQ("limited", broker=broker, results=broker)
-    for function in TASKS:
+    for function in TASKS if SIDE == "celery" else (*TASKS, *COROUTINES):
         app.task(function, name=f"limited.{function.__name__}")
     app.task(name="limited.soft", soft_time_limit=0.4)(sleeps)
     if not os.environ.get("LIMITED_SOFT_ONLY"):
         app.task(name="limited.hard", time_limit=0.4)(sleeps)
     if SIDE == "greenq" and not os.environ.get("LIMITED_SOFT_ONLY"):
-        app.task(name="limited.kept", time_limit=0.4, acks_on_timeout=False)(sleeps)
+        app.task(name="limited.kept", time_limit=0.6, acks_on_timeout=False)(sleeps)
     return app
 
 

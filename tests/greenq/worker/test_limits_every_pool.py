@@ -56,6 +56,15 @@ ROWS = {
 }
 """What is run → its task, the limits that it is sent with, and what becomes of it."""
 
+OURS = {
+    "awaits, soft": ("awaits", SOFT, "SoftTimeLimitExceeded"),
+    "awaits catching, soft": ("awaits_catching", SOFT, "SUCCESS"),
+    "awaits, hard": ("awaits", HARD, "TimeLimitExceeded"),
+    "awaits deaf, hard": ("awaits_deaf", HARD, "TimeLimitExceeded"),
+    "kept, hard": ("kept", {}, "TimeLimitExceeded"),
+}
+"""What Celery does not have. It ends as there the same without ``async``, or another with such a limit."""
+
 ENOUGH = ("sleeps", "swallows_all")
 """The hard rows that Celery, which is slow at them, is asked for."""
 
@@ -73,7 +82,7 @@ NAPPING = ("threads", "asyncio")
 
 def rows_of(pool: str) -> dict[str, tuple[str, dict[str, float], str]]:
     """What can be asked of a pool: a green thread that spins is another matter."""
-    rows = ROWS
+    rows = ROWS | OURS
     if pool in ("gevent", "eventlet"):
         rows = {name: row for name, row in rows.items() if row[0] != "spins"}
     if pool in SOFT_ONLY:
@@ -177,12 +186,27 @@ def test_every_limit_ends_a_task_as_celery_does(
     with running(tmp_path, "greenq", sender.url, "-P", pool, *POOLS[pool], **env) as output:
         ends = sender.ends(ids)
         depth = sender.greenq.broker.depth
-        until(lambda: depth()["celery"] == Depth(), what="every message is settled")
+        kept = Depth(dead=int("kept, hard" in rows))
+        until(lambda: depth()["celery"] == kept, what="every message is settled")
     for name, (_, _, expected) in rows.items():
         end = ends[name]
         assert (end["status"] if end["status"] == "SUCCESS" else end["result"]["exc_type"]) == expected, name
-        assert end == (celery[name] if name in celery else celery["sleeps, hard"]), name
+        like = {"awaits, soft": "sleeps, soft", "awaits catching, soft": "catches, soft"}.get(name, name)
+        assert end == (celery[like] if like in celery else celery["sleeps, hard"]), name
     log = output.read_text()
     for name, id in ids.items():
         told = len(re.findall(rf"\[{id}\] (failed|was ended)", log))
         assert told == (ends[name]["status"] == "FAILURE"), f"{name} has {told} ends"
+
+
+@pytest.mark.parametrize("pool", ["gevent", "prefork"])
+def test_limits_of_the_file_hold_for_tasks_that_have_none(pool: str, sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "greenq.yaml").write_text("tasks: {soft_time_limit: 400ms, time_limit: 4s}\n")
+    rows = {name: (task, {}, expected) for name, (task, given, expected) in ROWS.items()
+            if given == BOTH or (given == SOFT and task in ("sleeps", "catches"))}  # fmt: skip
+    ids = sender.send(rows)
+    with running(tmp_path, "greenq", sender.url, "-P", pool, *POOLS[pool]):
+        ends = sender.ends(ids)
+    for name, (_, _, expected) in rows.items():
+        end = ends[name]
+        assert (end["status"] if end["status"] == "SUCCESS" else end["result"]["exc_type"]) == expected, name
