@@ -46,6 +46,7 @@ class Command:
         failpoint: Path | None = None,
         environment: dict[str, str] | None = None,
         name: str = "worker",
+        app: str = "tests.chaos.tasks",
     ) -> None:
         self._ledger = Ledger(site.ledger)
         self._follower = Follower(site.ledger)
@@ -63,7 +64,7 @@ class Command:
         if failpoint is not None:
             self._environment["CHAOS_FAILPOINT"] = str(failpoint)
         self._arguments = [
-            "-A", "tests.chaos.tasks", "-P", pool, "--processes", str(processes), "-n", f"{name}-%i@%h",
+            "-A", app, "-P", pool, "--processes", str(processes), "-n", f"{name}-%i@%h",
             "-l", "warning",
         ]  # fmt: skip
         self._directory = site.path

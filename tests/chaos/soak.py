@@ -1,0 +1,154 @@
+"""A soak: millions of tasks of mixed load and hundreds of recycled processes, and no memory lost on the way.
+
+Run it as ``python -m tests.chaos.soak --broker redis --pool gevent --tasks 5000000 --recycles 500``; it exits
+with 1 if a task was lost or run twice, or a process grew by more than it may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mmap
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+
+from greenq import Call, GreenQ
+from tests.chaos.commands import CONCURRENCY, Command
+from tests.chaos.sites import BROKERS, Site, open_site
+
+__all__ = ["Soak", "main"]
+
+BATCH = 1000
+AHEAD = 20_000
+"""Calls that may wait: enough to keep the workers busy, and little enough to keep the brokers small."""
+WARM = 0.4
+"""The part of a process's life in which caches fill and pools reach their size: growth counts after it."""
+MOST = 1024.0
+"""Bytes by which a process may grow for each thousand tasks."""
+LOOK = 0.25
+STALLED = 120.0
+
+
+class Soak:
+    """Sends calls, follows them in a file of one byte each, and looks at the workers' memory.
+
+    Parameters:
+        recycles: how often a worker process is to be replaced by a new one.
+    """
+
+    def __init__(self, broker: str, pool: str, tasks: int, recycles: int, processes: int = 2) -> None:
+        self.site: Site = open_site(broker)
+        self._app: GreenQ = self.site.app()
+        self._tasks = tasks
+        self._marks = self.site.path / "marks"
+        self._marks.write_bytes(bytes(tasks))
+        self._random = random.Random(1)
+        self._sent = 0
+        settings = {
+            "worker.max_tasks": str(max(1, tasks // (recycles + processes))),
+            "worker.lease": "5s",
+            "log.level": "error",
+        }
+        self.command = Command(
+            self.site, pool, processes=processes, settings=settings, app="tests.chaos.soak_tasks",
+            environment={"CHAOS_MARKS": str(self._marks), "CHAOS_MEMORY": str(self.site.path / "memory")},
+        )  # fmt: skip
+
+    def run(self) -> list[str]:
+        """Run it to its end; what was wrong."""
+        with self._marks.open("r+b") as file, mmap.mmap(file.fileno(), self._tasks) as marks:
+            moved, before, told = time.monotonic(), 0, time.monotonic()
+            calls = self._calls()
+            while True:
+                done = self._tasks - marks[:].count(0)
+                if done > before:
+                    moved, before = time.monotonic(), done
+                if done == self._tasks or time.monotonic() - moved > STALLED:
+                    break
+                while self._sent < self._tasks and self._sent - done < AHEAD:
+                    self._sent += len(self._app.send_many(next(calls)))
+                if time.monotonic() - told > 60.0:
+                    print(f"{done} of {self._tasks} done", flush=True)
+                    told = time.monotonic()
+                time.sleep(LOOK)
+            code, _ = self.command.stop(60.0)
+            return self._judge(bytes(marks), code)
+
+    def _calls(self) -> Iterator[list[Call[object]]]:
+        chance = self._random
+        for first in range(0, self._tasks, BATCH):
+            calls = []
+            for number in range(first, min(first + BATCH, self._tasks)):
+                kind = chance.random()
+                if kind < 0.90:
+                    calls.append(Call[object]("soak.quick", (number, "x" * chance.randrange(200))))
+                elif kind < 0.97:
+                    calls.append(Call[object]("soak.nap", (number, chance.uniform(0.001, 0.05))))
+                elif kind < 0.985:
+                    calls.append(Call[object]("soak.again", (number,)))
+                else:
+                    calls.append(Call[object]("soak.fail", (number,)))
+            yield calls
+
+    def _judge(self, marks: bytes, code: int | None) -> list[str]:
+        lost = marks.count(0)
+        twice = sum(mark > 1 for mark in marks)
+        growth, lives = self._growth()
+        print(
+            f"{self._tasks} tasks, {lives} processes measured, lost {lost}, run twice {twice}, "
+            f"growth {growth:.0f} bytes per 1,000 tasks",
+            flush=True,
+        )
+        problems = [f"ended with {code}"] if code != 0 else []
+        problems += [f"lost {lost}"] if lost else []
+        problems += [f"run twice {twice}"] if twice else []
+        problems += [f"grew by {growth:.0f} bytes per 1,000 tasks"] if growth > MOST else []
+        return problems
+
+    def _growth(self) -> tuple[float, int]:
+        """Bytes per thousand tasks by which processes grew once warm, and how many of them were measured."""
+        lives: dict[str, list[tuple[int, int]]] = {}
+        for line in (self.site.path / "memory").read_text().splitlines():
+            pid, done, resident = line.split()
+            lives.setdefault(pid, []).append((int(done), int(resident)))
+        most = max(samples[-1][0] for samples in lives.values())
+        slopes = []
+        for samples in lives.values():
+            warm = [sample for sample in samples if sample[0] > WARM * most]
+            if len(warm) >= 3:
+                slope, _ = statistics.linear_regression(
+                    [done for done, _ in warm], [resident for _, resident in warm]
+                )
+                slopes.append(slope * 1000)
+        return (statistics.mean(slopes) if slopes else 0.0), len(slopes)
+
+    def close(self) -> None:
+        """End everything."""
+        self.command.close()
+        self._app.close()
+        self.site.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line asks for; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
+    parser.add_argument("--broker", choices=BROKERS, default="redis")
+    parser.add_argument("--pool", choices=list(CONCURRENCY), default="gevent")
+    parser.add_argument("--tasks", type=int, default=5_000_000)
+    parser.add_argument("--recycles", type=int, default=500)
+    parser.add_argument("--processes", type=int, default=2)
+    given = parser.parse_args(arguments)
+    soak = Soak(given.broker, given.pool, given.tasks, given.recycles, given.processes)
+    try:
+        problems = soak.run()
+    finally:
+        soak.close()
+    for problem in problems:
+        print(f"    {problem}", flush=True)
+    return int(bool(problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
