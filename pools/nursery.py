@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pools import children, forkserver, frames
@@ -17,6 +18,9 @@ from pools.base import Call
 from pools.errors import PoolError
 
 __all__ = ["ChildHandle", "Nursery"]
+
+OBEDIENCE = 10.0
+"""Seconds in which a fork server must take an order: it does nothing that takes long."""
 
 AT_ONCE = 16
 """How many children are asked for before the first of them is there."""
@@ -135,6 +139,7 @@ class Nursery:
 
     def __init__(self, setup: tuple[str, tuple[Any, ...]] | None) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.settimeout(OBEDIENCE)
         self.bare = False
         self.ready = False
         self.failure = ""
@@ -187,6 +192,9 @@ class Nursery:
     def _order(self, order: str, child: int, extra: int, descriptors: list[int]) -> None:
         try:
             socket.send_fds(self.control, [marshal.dumps((order, child, int(extra)))], descriptors)
+        except TimeoutError:
+            # It is stopped or stuck, and nothing would ever be killed or replaced: better without it.
+            self.process.kill()
         except OSError:
             return  # it has died, and all children with it: that is noticed where it is read
 
@@ -210,7 +218,8 @@ class Nursery:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel, and ends with that
+                self.process.wait(timeout)
 
 
 def _dump_arguments(setup: tuple[str, tuple[Any, ...]]) -> bytes:

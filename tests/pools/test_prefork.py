@@ -236,6 +236,24 @@ def test_an_idle_child_that_dies_takes_no_call_with_it() -> None:
             assert outcome(pool, chores.combine, 1).value == (1,)
 
 
+def test_a_fork_server_that_takes_no_orders_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pools.nursery.OBEDIENCE", 0.2)
+    with PreforkPool(1) as pool:
+        call = pool.spawn(time.sleep, 600)
+        [nursery] = pool._keeper._nurseries
+        assert until(lambda: call.place is not None)
+        os.kill(nursery.process.pid, signal.SIGSTOP)
+
+        def order_until_it_is_heard_no_more() -> bool:
+            nursery.signal(call.place, 0)
+            return nursery.process.poll() is not None
+
+        assert until(order_until_it_is_heard_no_more)
+        assert until(lambda: call.finished)
+        assert isinstance(call.error, CallDied)
+        assert outcome(pool, os.getpid).value != 0
+
+
 def test_a_dead_fork_server_is_replaced_and_its_calls_are_reported(tmp_path: Path) -> None:
     with PreforkPool(2, setup("remember")) as pool:
         server = outcome(pool, chores.where).value[1]
