@@ -125,7 +125,7 @@ class WorkerSettings:
         15.0, unit="seconds", least=1,
     )  # fmt: skip
     max_deliveries: int = key(
-        "A message delivered this often without an end is given up as dead.", 5, least=1
+        "A message is given up as dead when so many deaths of worker processes are charged to it.", 5, least=1
     )
     shutdown_timeout: float = key(
         "How long running tasks may take to finish after SIGTERM.", 30.0, unit="seconds", least=0

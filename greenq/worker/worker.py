@@ -318,7 +318,7 @@ class Worker:
     def _let_go(self) -> None:
         self._lease.stop()
         if self._failed:
-            # Perhaps a task did it, and would again: what returns as a dead process's counts the attempt.
+            # Perhaps a task did it, and would again: what returns as a dead process's is suspect.
             return
         if self._reach.away:
             # Trying would take as long as a call to the broker may take, and the process may not have that.
