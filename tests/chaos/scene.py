@@ -372,7 +372,7 @@ class Scene:
         one, other = report.first, report.last
         if one is None or other is None or report.restarts:
             return
-        for name, more in (("connections", 1), ("descriptors", 2), ("threads", 2), ("green", 50)):
+        for name, more in (("connections", 1), ("descriptors", 5), ("threads", 2), ("green", 50)):
             if getattr(other, name) > getattr(one, name) + more:
                 report.problems.append(f"{name} grew from {getattr(one, name)} to {getattr(other, name)}")
 
