@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 
 import psutil
 import pytest
@@ -14,32 +12,19 @@ import pytest
 from greenq import GreenQ
 from greenq.errors import GreenqError, PublishTimeout
 from greenq.message import Depth
+from tests.greenq.brokers.workload import (
+    answers_at_once,
+    results,
+    send,
+    with_killed_processes,
+    with_lost_connections,
+)
 from tests.greenq.interop import greenq_side
-from tests.greenq.interop.sides import greenq_worker
+from tests.greenq.interop.sides import PATIENCE, greenq_worker, until
 from tests.rabbit import shared_rabbit, start_rabbitmq
 from tests.servers import Proxy
 
-PATIENCE = 60.0
 QUEUE = greenq_side.QUEUE
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.02)
-
-
-def send(app: GreenQ, count: int, start: int = 0) -> list[str]:
-    add = app.tasks["interop.add"]
-    return [result.id for result in app.send_many(add.call(start + n, 1) for n in range(count))]
-
-
-def results(app: GreenQ, names: list[str]) -> dict[str, object]:
-    assert app.results is not None
-    return {
-        id: found.value for id, found in app.results.get(names, PATIENCE).items() if found.state == "SUCCESS"
-    }
 
 
 def left(app: GreenQ) -> Depth:
@@ -74,12 +59,7 @@ def test_an_idle_worker_does_nothing_and_is_there_at_once() -> None:
         used = sum(child.cpu_times()[:2])
         time.sleep(8.0)
         assert sum(child.cpu_times()[:2]) - used < 0.01 * 8 + 0.03
-        trips = []
-        for number in range(20):
-            started = time.perf_counter()
-            app.tasks["interop.add"].delay(number, 1).get(timeout=PATIENCE)
-            trips.append(time.perf_counter() - started)
-        assert sorted(trips)[10] < 0.2, trips
+        answers_at_once(app)
     app.close()
 
 
@@ -87,15 +67,7 @@ def test_a_killed_worker_process_loses_nothing() -> None:
     url = shared_rabbit().empty()
     app = greenq_side.make(url, "rpc://")
     with greenq_worker(url, "rpc://", concurrency=100) as process:
-        names: list[str] = []
-        for round_ in range(4):
-            names += send(app, 500, round_ * 500)
-            time.sleep(0.05 * round_)
-            for child in psutil.Process(process.pid).children():
-                os.kill(child.pid, signal.SIGKILL)
-            until(lambda: psutil.Process(process.pid).children(), "the supervisor's replacing it")
-        until(lambda: len(results(app, names)) == 2000, "the end of the work")
-        assert sorted(int(str(v)) for v in results(app, names).values()) == list(range(1, 2001))
+        with_killed_processes(app, process)
         until(lambda: left(app) == Depth(), "the end of all deliveries")
     app.close()
 
@@ -106,12 +78,7 @@ def test_a_worker_survives_fifty_lost_connections() -> None:
     app = greenq_side.make(url, "rpc://")
     through = url.replace(f":{shared_rabbit().port}/", f":{proxy.port}/")
     with greenq_worker(through, "rpc://", concurrency=1000) as process:
-        names: list[str] = []
-        for round_ in range(50):
-            names += send(app, 60, round_ * 60)
-            proxy.cut()
-            time.sleep(0.03)
-        until(lambda: len(results(app, names)) == 3000, "the end of the work")
+        with_lost_connections(app, proxy)
         until(lambda: left(app) == Depth(), "the end of all deliveries")
         assert process.poll() is None
     app.close()

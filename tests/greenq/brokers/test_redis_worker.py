@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from greenq import GreenQ
 from greenq.errors import GreenqError, PublishTimeout
 from greenq.message import Depth
+from tests.greenq.brokers.workload import (
+    answers_at_once,
+    results,
+    send,
+    with_killed_processes,
+    with_lost_connections,
+)
 from tests.greenq.interop import greenq_side
-from tests.greenq.interop.sides import greenq_worker
+from tests.greenq.interop.sides import PATIENCE, greenq_worker, until
 from tests.servers import Proxy, start_redis
-
-PATIENCE = 60.0
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.02)
-
-
-def send(app: GreenQ, count: int, start: int = 0) -> list[str]:
-    add = app.tasks["interop.add"]
-    return [result.id for result in app.send_many(add.call(start + n, 1) for n in range(count))]
-
-
-def results(app: GreenQ, names: list[str]) -> dict[str, object]:
-    assert app.results is not None
-    return {
-        id: found.value for id, found in app.results.get(names, PATIENCE).items() if found.state == "SUCCESS"
-    }
 
 
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
@@ -70,12 +53,7 @@ def test_an_idle_worker_asks_almost_nothing_and_is_there_at_once() -> None:
         time.sleep(8.0)
         assert server.calls() - calls < 8 * 8  # leases, the turn of the loop, and nothing else
         assert sum(child.cpu_times()[:2]) - used < 0.01 * 8 + 0.03
-        trips = []
-        for number in range(20):
-            started = time.perf_counter()
-            app.tasks["interop.add"].delay(number, 1).get(timeout=PATIENCE)
-            trips.append(time.perf_counter() - started)
-        assert sorted(trips)[10] < 0.2, trips
+        answers_at_once(app)
     app.close()
     server.stop()
 
@@ -84,15 +62,7 @@ def test_a_killed_worker_process_loses_nothing() -> None:
     server = start_redis()
     app = greenq_side.make(server.url, server.url)
     with greenq_worker(server.url, server.url, concurrency=100) as process:
-        names: list[str] = []
-        for round_ in range(4):
-            names += send(app, 500, round_ * 500)
-            time.sleep(0.05 * round_)
-            for child in psutil.Process(process.pid).children():
-                os.kill(child.pid, signal.SIGKILL)
-            until(lambda: psutil.Process(process.pid).children(), "the supervisor's replacing it")
-        until(lambda: len(results(app, names)) == 2000, "the end of the work")
-        assert sorted(int(str(v)) for v in results(app, names).values()) == list(range(1, 2001))
+        with_killed_processes(app, process)
     assert app.broker.depth()["to-greenq"] == Depth()
     app.close()
     server.stop()
@@ -139,12 +109,7 @@ def test_a_worker_survives_fifty_lost_connections() -> None:
     app = greenq_side.make(server.url, server.url)
     through = f"redis://127.0.0.1:{proxy.port}"
     with greenq_worker(through, through, concurrency=1000) as process:
-        names: list[str] = []
-        for round_ in range(50):
-            names += send(app, 60, round_ * 60)
-            proxy.cut()
-            time.sleep(0.03)
-        until(lambda: len(results(app, names)) == 3000, "the end of the work")
+        with_lost_connections(app, proxy)
         until(lambda: app.broker.depth()["to-greenq"] == Depth(), "the end of the leases")
         assert process.poll() is None
     app.close()
