@@ -10,7 +10,6 @@ import pytest
 from tests.chaos.scene import Scene
 from tests.chaos.stages import STAGES
 
-
 FEWER = {"store": ["blackhole", "restart", "memory"]}
 """Its connections are those of the Redis broker, which is put through all of them."""
 
