@@ -175,8 +175,10 @@ class Consumer:
         """Run suspects, and tell their ends to `done` too; those that can be run."""
 
         def ended(call: Call) -> None:
-            self._ended(call)
-            done(call)
+            try:
+                self._ended(call)
+            finally:
+                done(call)
 
         runs = [self._run_of(delivery) for delivery in suspects]
         self._settle_early(runs)
