@@ -4,8 +4,8 @@
 
 Half of the tasks are sent as greenq sends them, half as Celery does: into the queue, with an ``eta``. Nearly
 all are due in hours or weeks, a few soon: some while the others are still being parked, behind which they
-wait in their queue, and some once all are. Prints a table; exits with 1 if the worker grew by 5 MiB, a task ran
-early, twice or never, or one of the latter later than a second (RabbitMQ: two) after its time.
+wait in their queue, and some once all are. Prints a table; exits with 1 if the worker grew by 5 MiB, a task
+ran early, twice or never, or one of the latter later than a second (RabbitMQ: two) after its time.
 """
 
 from __future__ import annotations
