@@ -19,8 +19,8 @@ from greenq.worker.supervision.handover import take_over
 
 if TYPE_CHECKING:
     from greenq.app import GreenQ
-    from greenq.message import Delivery
     from greenq.worker.runner import Runner
+    from greenq.worker.settler import Settler
 
 __all__ = ["RECORDED", "main", "record"]
 
@@ -41,10 +41,10 @@ def main(fd: int) -> NoReturn:
 
     code = 1
     try:
-        app, node = load(spec)
+        app, runner, settler = load(spec)
         with contextlib.closing(app):
             if line.recv(1):
-                record(app, node, spec["holder"], spec["name"], spec["id"], spec["limit"])
+                record(app, runner, settler, spec["holder"], spec["name"], spec["id"], spec["limit"])
                 with contextlib.suppress(OSError):  # the supervisor may have waited long enough, or be gone
                     line.send(RECORDED)
         code = 0
@@ -55,8 +55,8 @@ def main(fd: int) -> NoReturn:
     os._exit(code)
 
 
-def load(spec: dict[str, Any]) -> tuple[GreenQ, str]:
-    """Load the application as the worker did; it, and the worker's name.
+def load(spec: dict[str, Any]) -> tuple[GreenQ, Runner, Settler]:
+    """Load all that will be needed: the application as the worker has it, and what makes a task's outcome.
 
     Raises:
         GreenqError: it can't be loaded.
@@ -64,19 +64,25 @@ def load(spec: dict[str, Any]) -> tuple[GreenQ, str]:
     from greenq.loading import load_app
     from greenq.worker import logs
     from greenq.worker.nodename import node_name
+    from greenq.worker.runner import Runner
+    from greenq.worker.settler import Settler
+    from pools.coroutines import bind
 
     app = load_app(spec["app"])
     app.override(overrides(spec), spec["config"])
     node = node_name(app.settings.worker.node, spec["index"])
     logs.setup(app.settings.log, node)
-    return app, node
+    settler = Settler(app.broker, app.results, app.settings.broker.timeout, 1)
+    return app, Runner(app, node, bind), settler
 
 
-def record(app: GreenQ, node: str, holder: str, name: str, id: str, limit: float) -> None:
+def record(
+    app: GreenQ, runner: Runner, settler: Settler, holder: str, name: str, id: str, limit: float
+) -> None:
     """Record that a task ran past its hard limit, and settle its message, whoever holds it.
 
     Parameters:
-        node: the worker's name.
+        runner, settler: make the outcome, and commit it.
         holder: the name under which the process that runs it leases messages.
         name, id: the task's.
         limit: seconds.
@@ -84,10 +90,6 @@ def record(app: GreenQ, node: str, holder: str, name: str, id: str, limit: float
     Raises:
         GreenqError: it can't be recorded.
     """
-    from greenq.worker.runner import Runner
-    from pools.coroutines import bind
-
-    runner = Runner(app, node, bind)
     broker = app.broker
     own = f"undertaker:{os.getpid()}:{os.urandom(8).hex()}"
     broker.lease(own, app.settings.worker.lease)
@@ -95,22 +97,14 @@ def record(app: GreenQ, node: str, holder: str, name: str, id: str, limit: float
         deliveries = broker.take_over(holder, id)
         handler = runner.handlers.get(name)
         if deliveries:
-            settle(app, runner, deliveries, limit)
+            for delivery in deliveries:
+                settler.add(runner.over_limit(delivery, limit))
+            settler.stop()
+            settler.run()
         elif not broker.guarantees.hands_over or (handler is not None and not handler.acks_late):
             entomb(app, name, id, limit)
     finally:
         broker.release(own)
-
-
-def settle(app: GreenQ, runner: Runner, deliveries: list[Delivery], limit: float) -> None:
-    """Commit the end of what was taken over, as the worker would have done."""
-    from greenq.worker.settler import Settler
-
-    settler = Settler(app.broker, app.results, app.settings.broker.timeout, len(deliveries))
-    for delivery in deliveries:
-        settler.add(runner.over_limit(delivery, limit))
-    settler.stop()
-    settler.run()
 
 
 def entomb(app: GreenQ, name: str, id: str, limit: float) -> None:
