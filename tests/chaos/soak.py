@@ -23,8 +23,8 @@ __all__ = ["Soak", "main"]
 BATCH = 1000
 AHEAD = 20_000
 """Calls that may wait: enough to keep the workers busy, and little enough to keep the brokers small."""
-WARM = 0.4
-"""The part of a process's life in which caches fill and pools reach their size: growth counts after it."""
+WARM = 50_000
+"""Tasks until caches are full and pools have their size; growth counts after them."""
 MOST = 1024.0
 """Bytes by which a process may grow for each thousand tasks."""
 LOOK = 0.25
@@ -35,46 +35,59 @@ class Soak:
     """Sends calls, follows them in a file of one byte each, and looks at the workers' memory.
 
     Parameters:
-        recycles: how often a worker process is to be replaced by a new one.
+        recycles: how often a worker process is to be replaced by a new one, in the first half; in the second
+            half they live to the end.
     """
 
     def __init__(self, broker: str, pool: str, tasks: int, recycles: int, processes: int = 2) -> None:
         self.site: Site = open_site(broker)
         self._app: GreenQ = self.site.app()
+        self._pool = pool
         self._tasks = tasks
+        self._recycles = recycles
+        self._processes = processes
         self._marks = self.site.path / "marks"
         self._marks.write_bytes(bytes(tasks))
         self._random = random.Random(1)
         self._sent = 0
-        settings = {
-            "worker.max_tasks": str(max(1, tasks // (recycles + processes))),
-            "worker.lease": "5s",
-            "log.level": "error",
-        }
-        self.command = Command(
-            self.site, pool, processes=processes, settings=settings, app="tests.chaos.soak_tasks",
-            environment={"CHAOS_MARKS": str(self._marks), "CHAOS_MEMORY": str(self.site.path / "memory")},
-        )  # fmt: skip
+        self._code: int | None = 0
+        self._command: Command | None = None
 
     def run(self) -> list[str]:
         """Run it to its end; what was wrong."""
         with self._marks.open("r+b") as file, mmap.mmap(file.fileno(), self._tasks) as marks:
-            moved, before, told = time.monotonic(), 0, time.monotonic()
             calls = self._calls()
-            while True:
-                done = self._tasks - marks[:].count(0)
-                if done > before:
-                    moved, before = time.monotonic(), done
-                if done == self._tasks or time.monotonic() - moved > STALLED:
-                    break
-                while self._sent < self._tasks and self._sent - done < AHEAD:
-                    self._sent += len(self._app.send_many(next(calls)))
-                if time.monotonic() - told > 60.0:
-                    print(f"{done} of {self._tasks} done", flush=True)
-                    told = time.monotonic()
-                time.sleep(LOOK)
-            code, _ = self.command.stop(60.0)
-            return self._judge(bytes(marks), code)
+            half = self._tasks // 2
+            self._phase(marks, calls, half, max(1, half // self._recycles))
+            # Once it is warm: short lives end before that.
+            self._phase(marks, calls, self._tasks, None)
+            return self._judge(bytes(marks))
+
+    def _phase(
+        self, marks: mmap.mmap, calls: Iterator[list[Call[object]]], until: int, life: int | None
+    ) -> None:
+        """Work until so many are done, with processes that live for `life` tasks."""
+        settings = {"worker.lease": "5s", "log.level": "error"}
+        if life is not None:
+            settings["worker.max_tasks"] = str(life)
+        memory = self.site.path / ("lives" if life is not None else "memory")
+        self._command = Command(
+            self.site, self._pool, processes=self._processes, settings=settings,
+            app="tests.chaos.soak_tasks",
+            environment={"CHAOS_MARKS": str(self._marks), "CHAOS_MEMORY": str(memory)},
+        )  # fmt: skip
+        moved, before, told = time.monotonic(), 0, time.monotonic()
+        while (done := self._tasks - marks[:].count(0)) < until and time.monotonic() - moved < STALLED:
+            if done > before:
+                moved, before = time.monotonic(), done
+            while self._sent < self._tasks and self._sent - done < AHEAD:
+                self._sent += len(self._app.send_many(next(calls)))
+            if time.monotonic() - told > 60.0:
+                print(f"{done} of {self._tasks} done", flush=True)
+                told = time.monotonic()
+            time.sleep(LOOK)
+        code, _ = self._command.stop(60.0)
+        self._code = self._code or code
 
     def _calls(self) -> Iterator[list[Call[object]]]:
         chance = self._random
@@ -92,41 +105,48 @@ class Soak:
                     calls.append(Call[object]("soak.fail", (number,)))
             yield calls
 
-    def _judge(self, marks: bytes, code: int | None) -> list[str]:
+    def _judge(self, marks: bytes) -> list[str]:
         lost = marks.count(0)
         twice = sum(mark > 1 for mark in marks)
-        growth, lives = self._growth()
+        ends = [samples[-1][1] for samples in self._samples("lives")]
+        some = max(1, len(ends) // 10)
+        first, last = (statistics.mean(part) / 1024 for part in (ends[:some], ends[-some:]))
+        growth = self._growth()
         print(
-            f"{self._tasks} tasks, {lives} processes measured, lost {lost}, run twice {twice}, "
-            f"growth {growth:.0f} bytes per 1,000 tasks",
+            f"{self._tasks} tasks, lost {lost}, run twice {twice}; {len(ends)} short lives, the first of which "
+            f"ended at {first:.0f} KiB and the last at {last:.0f} KiB; growth {growth:.0f} bytes per 1,000 tasks",
             flush=True,
         )
-        problems = [f"ended with {code}"] if code != 0 else []
+        problems = [f"ended with {self._code}"] if self._code != 0 else []
         problems += [f"lost {lost}"] if lost else []
         problems += [f"run twice {twice}"] if twice else []
         problems += [f"grew by {growth:.0f} bytes per 1,000 tasks"] if growth > MOST else []
         return problems
 
-    def _growth(self) -> tuple[float, int]:
-        """Bytes per thousand tasks by which processes grew once warm, and how many of them were measured."""
+    def _samples(self, name: str) -> list[list[tuple[int, int]]]:
+        """For each process how many tasks it had done and its bytes, at several times of its life."""
         lives: dict[str, list[tuple[int, int]]] = {}
-        for line in (self.site.path / "memory").read_text().splitlines():
+        for line in (self.site.path / name).read_text().splitlines():
             pid, done, resident = line.split()
             lives.setdefault(pid, []).append((int(done), int(resident)))
-        most = max(samples[-1][0] for samples in lives.values())
+        return list(lives.values())
+
+    def _growth(self) -> float:
+        """Bytes per thousand tasks by which processes grew once they were warm."""
         slopes = []
-        for samples in lives.values():
-            warm = [sample for sample in samples if sample[0] > WARM * most]
+        for samples in self._samples("memory"):
+            warm = [sample for sample in samples if sample[0] > WARM]
             if len(warm) >= 3:
                 slope, _ = statistics.linear_regression(
                     [done for done, _ in warm], [resident for _, resident in warm]
                 )
                 slopes.append(slope * 1000)
-        return (statistics.mean(slopes) if slopes else 0.0), len(slopes)
+        return statistics.mean(slopes) if slopes else 0.0
 
     def close(self) -> None:
         """End everything."""
-        self.command.close()
+        if self._command is not None:
+            self._command.close()
         self._app.close()
         self.site.close()
 
