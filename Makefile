@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --retries 5
 export PYTHONUNBUFFERED := 1
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: help demo test lint docs bench clean servers
+.PHONY: help demo test chaos lint docs bench clean servers
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -29,6 +29,18 @@ test: servers lint docs ## lint, types, manual, then every test
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile || { test $$? = 1 && \
 		echo "what failed beside others on a busy machine is run once more, alone:" && \
 		$(BIN)/python -m pytest -q --lf --lfnf=none; }
+
+chaos: $(STAMP) servers ## the long form of every fault, on every broker and pool; takes hours
+	@failed=0; \
+	for broker in redis amqp sqlite; do \
+		for pool in gevent prefork threads eventlet; do \
+			$(BIN)/python -m tests.chaos --broker $$broker --pool $$pool --kills 200 --tasks 50000 \
+				--terms 500 --stops 50 --clocks 20 --amnesia 20 --failpoints --long || failed=1; done; done; \
+	$(BIN)/python -m tests.chaos.faults --times 50 || failed=1; \
+	$(BIN)/python -m tests.chaos.delays || failed=1; \
+	$(BIN)/python -m tests.chaos.fuzz || failed=1; \
+	$(BIN)/python -m tests.chaos.soak --broker redis --pool gevent --tasks 5000000 --recycles 500 || failed=1; \
+	exit $$failed
 
 lint: $(STAMP) ## style and types
 	$(BIN)/ruff check .
@@ -65,7 +77,7 @@ $(STAMP): setup.cfg pyproject.toml
 SERVERS := redis-server:/usr/bin/redis-server rabbitmq-server:/usr/lib/rabbitmq/bin/rabbitmq-server \
 	memcached:/usr/bin/memcached postgresql:/usr/lib/postgresql/*/bin/initdb etcd-server:/usr/bin/etcd \
 	default-jre-headless:/usr/bin/java libzookeeper-java:/usr/share/java/zookeeper.jar openssl:/usr/bin/openssl \
-	procps:/usr/bin/pgrep
+	procps:/usr/bin/pgrep gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h
 servers:
 	@missing=(); \
 	for server in $(SERVERS); do \

@@ -112,11 +112,11 @@ class Soak:
         some = max(1, len(ends) // 10)
         first, last = (statistics.mean(part) / 1024 for part in (ends[:some], ends[-some:]))
         growth = self._growth()
+        print(f"{self._tasks} tasks, lost {lost}, run twice {twice}")
         print(
-            f"{self._tasks} tasks, lost {lost}, run twice {twice}; {len(ends)} short lives, the first of which "
-            f"ended at {first:.0f} KiB and the last at {last:.0f} KiB; growth {growth:.0f} bytes per 1,000 tasks",
-            flush=True,
+            f"{len(ends)} short lives, which ended at {first:.0f} KiB at first and at {last:.0f} KiB at last"
         )
+        print(f"growth of long lives: {growth:.0f} bytes per 1,000 tasks", flush=True)
         problems = [f"ended with {self._code}"] if self._code != 0 else []
         problems += [f"lost {lost}"] if lost else []
         problems += [f"run twice {twice}"] if twice else []
