@@ -245,8 +245,11 @@ class Supervisor:
             self._replacing.failed(place, _how(code))
         else:
             self._replacing.ended(place, child)
-            if place.remove(child) and place.child is None:
+            worked = place.remove(child)
+            if worked and place.child is None:
                 self._left_empty(place, child, code)
+            elif code != 0 and child.killed_at is None:
+                say(f"worker {place.index} (process {child.pid}), which was being replaced, {_how(code)}")
 
     def _left_empty(self, place: Place, child: Child, code: int) -> None:
         """Who worked in `place` has ended, and no successor was coming up."""

@@ -80,14 +80,17 @@ class Child:
                 return False
             *lines, self._heard = (self._heard + data)[-LONGEST_LINE:].split(b"\n")
             for line in lines:
-                self._take_in(json.loads(line))
+                # A task can write into any file of its process; that must not end all of them.
+                with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+                    self._take_in(json.loads(line))
 
     def _take_in(self, news: dict[str, Any]) -> None:
         if "up" in news:
-            self.came_up = True
-            self.kill_at = None
-            self.shutdown_timeout = news["up"]["shutdown_timeout"]
+            self.shutdown_timeout = float(news["up"]["shutdown_timeout"])
             self.patience = news["up"]["patience"]
+            self.came_up = True
+            if not self.stopping:
+                self.kill_at = None
             self.gone = []
         if "recycle" in news:
             self.recycle = news["recycle"]

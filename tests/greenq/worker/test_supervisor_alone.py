@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from greenq.worker.page import Page
 from greenq.worker.reach import Reach
+from greenq.worker.supervision.child import Child
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 from tests.servers import start_redis
 
@@ -153,3 +157,53 @@ class TestReach:
         reach.succeeded("fetch")
         reach.look()
         assert not lost
+
+
+class TestALine:
+    def child(self) -> tuple[Child, socket.socket]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        return Child(0, "process", ours, Page()), theirs
+
+    @pytest.mark.parametrize(
+        "said", [b"\n", b"\xff\xfe\n", b"[1]\n", b'"up"\n', b'{"up": 5}\n', b"x" * 200_000]
+    )
+    def test_what_a_task_scribbles_on_it_is_passed_over(self, said: bytes) -> None:
+        child, theirs = self.child()
+        with theirs, contextlib.closing(child):
+            theirs.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                theirs.sendall(said)
+            assert child.hear()
+            assert not child.came_up
+            theirs.sendall(b'\n{"up": {"shutdown_timeout": 7, "patience": null}}\n')
+            assert child.hear()
+            assert (child.came_up, child.shutdown_timeout) == (True, 7.0)
+
+    def test_news_in_pieces_arrive_whole(self) -> None:
+        child, theirs = self.child()
+        with theirs, contextlib.closing(child):
+            for byte in b'{"recycle": "it is old"}\n':
+                theirs.sendall(bytes([byte]))
+                assert child.hear()
+            assert child.recycle == "it is old"
+
+    def test_one_that_is_told_to_stop_before_it_came_up_is_killed_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "kill", lambda *_: None)
+        child, theirs = self.child()
+        with theirs, contextlib.closing(child):
+            child.stop()
+            theirs.sendall(b'{"up": {"shutdown_timeout": 7, "patience": null}}\n')
+            assert child.hear()
+            assert child.kill_at is not None
+
+    def test_a_worker_that_reads_nothing_does_not_hold_up_the_supervisor(self) -> None:
+        child, theirs = self.child()
+        with theirs, contextlib.closing(child):
+            while child.give_back([("dead", True)] * 100):
+                pass
+            theirs.close()
+            assert not child.give_back([("dead", True)])
+            assert not child.hear()
