@@ -6,6 +6,7 @@ Nothing here does I/O or knows a broker. The headers and the body's shape are Ce
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -30,6 +31,7 @@ __all__ = [
     "Result",
     "Settlement",
     "Verdict",
+    "flaw",
 ]
 
 # Celery's state names (celery.states).
@@ -70,6 +72,33 @@ class Message:
     properties: dict[str, Any] = field(default_factory=dict)
     priority: int = 0
     due: float | None = None
+
+
+def flaw(message: Message, largest: int, longest_name: int | None = None) -> str | None:
+    """Say what keeps a message from being kept by a broker, or None; its headers are not looked at.
+
+    Parameters:
+        largest: bytes that its body may have.
+        longest_name: bytes that its queue's name may have; None for any number.
+    """
+    queue, due = message.queue, message.due
+    if not isinstance(queue, str) or not queue:
+        return "its queue has no name: give it a queue, or set tasks.queue"
+    try:
+        size = len(queue.encode())
+    except UnicodeEncodeError:
+        return f"the queue's name {queue!a} is not valid Unicode: rename the queue"
+    if longest_name is not None and size > longest_name:
+        return f"the queue's name is longer than {longest_name:,} bytes: rename the queue"
+    if not isinstance(message.body, bytes):
+        return f"its body is {type(message.body).__name__}, not bytes: encode it first"
+    if len(message.body) > largest:
+        return f"its body has {len(message.body)} bytes, {largest} is the most: pass a reference to the data"
+    if type(message.priority) is not int or not 0 <= message.priority <= 9:
+        return f"its priority is {message.priority!r}: choose 0 to 9"
+    if due is not None and (not isinstance(due, (int, float)) or not math.isfinite(due)):
+        return f"its due time is {due!r}: give seconds since the epoch"
+    return None
 
 
 @dataclass(slots=True)

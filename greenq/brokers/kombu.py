@@ -23,10 +23,10 @@ from greenq.brokers.channel import Channel, Found
 from greenq.brokers.graveyard import Graveyard
 from greenq.brokers.owner import Late, Owner
 from greenq.brokers.parking import Parking
-from greenq.brokers.transports import Address, flaw, parse, promises
+from greenq.brokers.transports import LARGEST, LONGEST_NAME, Address, parse, promises
 from greenq.config.masking import mask
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
-from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
+from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict, flaw
 from greenq.redis.envelope import due_of
 from greenq.sqlite.settling import check
 from pools import native
@@ -121,7 +121,7 @@ class KombuBroker(Broker):
                 continue
             sending = False
             try:
-                if (problem := flaw(message)) is not None:
+                if (problem := flaw(message, LARGEST, LONGEST_NAME)) is not None:
                     raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
                 self._channel.declare(message.queue)
                 begun.append(True)

@@ -13,10 +13,8 @@ import yaml
 from greenq.brokers.base import Guarantees
 from greenq.brokers.drivers import patience
 from greenq.errors import ConfigError
-from greenq.message import Message
-from greenq.sqlite.envelope import check
 
-__all__ = ["Address", "flaw", "parse", "promises"]
+__all__ = ["LARGEST", "LONGEST_NAME", "Address", "parse", "promises"]
 
 POLLING = 1.0
 """Seconds between looks for messages, at most; ``polling_interval`` in the address changes it."""
@@ -63,8 +61,10 @@ STACKS = frozenset({"etcd"})
 UNORDERED = STACKS | frozenset({"filesystem", "sqs", "azureservicebus", "azurestoragequeues", "gcpubsub"})
 
 
+LARGEST = 500_000_000
+"""Bytes of a body, wherever it goes; what a transport takes is less with most."""
 LONGEST_NAME = 150
-"""Characters of a queue's name: kombu's tables have 200, and the names of parking queues are longer."""
+"""Bytes of a queue's name: kombu's tables have 200, and the names of parking queues are longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +210,3 @@ def promises(address: Address) -> Guarantees:
         else None,
         lists_queues=address.lists,
     )
-
-
-def flaw(message: Message) -> str | None:
-    """Say what keeps a message from being sent, or None."""
-    problem = check(message)
-    if problem is None and len(message.queue) > LONGEST_NAME:
-        return f"the queue's name is longer than {LONGEST_NAME} characters: rename the queue"
-    return problem

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
@@ -15,12 +14,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from greenq.errors import PublishError
-from greenq.message import Message
+from greenq.message import Message, flaw
 
-__all__ = ["Unreadable", "check", "due_of", "pack", "unpack"]
+__all__ = ["Unreadable", "due_of", "pack", "unpack"]
 
 LARGEST = 380_000_000
 """Bytes of a body: in base64 and with its headers it stays under Redis's 512 MB for a value."""
+LONGEST_NAME = 10_000
+"""Bytes of a queue's name, which is part of many keys."""
 
 
 class Unreadable(Exception):
@@ -76,35 +77,13 @@ except ModuleNotFoundError:
     _read = _read_plain
 
 
-def check(message: Message) -> str | None:
-    """Say what keeps a message from being sent, or None."""
-    if not isinstance(message.queue, str) or not message.queue:
-        return "its queue has no name: give it a queue, or set tasks.queue"
-    try:
-        size = len(message.queue.encode())
-    except UnicodeEncodeError:
-        return f"the queue's name {message.queue!a} is not valid Unicode: rename the queue"
-    if size > 10_000:
-        return "the queue's name is longer than 10,000 bytes: rename the queue"
-    if not isinstance(message.body, bytes):
-        return f"its body is {type(message.body).__name__}, not bytes: encode it first"
-    if len(message.body) > LARGEST:
-        return f"its body has {len(message.body)} bytes, {LARGEST} is the most: pass a reference to the data"
-    if type(message.priority) is not int or not 0 <= message.priority <= 9:
-        return f"its priority is {message.priority!r}: choose 0 to 9"
-    due = message.due
-    if due is not None and (not isinstance(due, (int, float)) or not math.isfinite(due)):
-        return f"its due time is {due!r}: give seconds since the epoch"
-    return None
-
-
 def pack(message: Message) -> bytes:
     """Write a message as Celery's producer does.
 
     Raises:
         PublishError: it cannot be sent.
     """
-    problem = check(message)
+    problem = flaw(message, LARGEST, LONGEST_NAME)
     if problem is not None:
         raise PublishError(f"the message cannot be sent: {problem}; nothing was sent")
     digits = os.urandom(16).hex()

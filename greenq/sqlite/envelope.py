@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
 from greenq.errors import PublishError
-from greenq.message import Message
+from greenq.message import Message, flaw
 
-__all__ = ["Unreadable", "check", "pack", "unpack"]
+__all__ = ["Unreadable", "pack", "unpack"]
 
 LARGEST = 500_000_000
 """Bytes of a body, or of all headers: together they stay under SQLite's limit for a row."""
@@ -20,33 +19,13 @@ class Unreadable(Exception):
     """What was found is no envelope; the argument says why."""
 
 
-def check(message: Message) -> str | None:
-    """Say what keeps a message from being kept, or None."""
-    if not isinstance(message.queue, str) or not message.queue:
-        return "its queue has no name: give it a queue, or set tasks.queue"
-    try:
-        message.queue.encode()
-    except UnicodeEncodeError:
-        return f"the queue's name {message.queue!a} is not valid Unicode: rename the queue"
-    if not isinstance(message.body, bytes):
-        return f"its body is {type(message.body).__name__}, not bytes: encode it first"
-    if len(message.body) > LARGEST:
-        return f"its body has {len(message.body)} bytes, {LARGEST} is the most: pass a reference to the data"
-    if type(message.priority) is not int or not 0 <= message.priority <= 9:
-        return f"its priority is {message.priority!r}: choose 0 to 9"
-    due = message.due
-    if due is not None and (not isinstance(due, (int, float)) or not math.isfinite(due)):
-        return f"its due time is {due!r}: give seconds since the epoch"
-    return None
-
-
 def pack(message: Message) -> bytes:
     """Turn all of a message but its body and queue into bytes.
 
     Raises:
         PublishError: it cannot be kept.
     """
-    problem = check(message)
+    problem = flaw(message, LARGEST)
     if problem is None:
         try:
             packed: bytes = msgpack.packb(
