@@ -300,6 +300,7 @@ def test_deaths_are_counted_up_and_forgotten_at_the_end(broker: RedisBroker, url
             other.lease(f"victim-{attempts}", 30.0)
             [delivery] = take(other, 1)
             assert delivery.attempts == attempts
+            assert other.charge([delivery], PATIENCE) == [True]
             assert broker.release(f"victim-{attempts}") == 1
     [delivery] = take(broker, 1)
     assert delivery.attempts == 3
