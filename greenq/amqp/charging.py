@@ -113,12 +113,15 @@ class Charger:
         missing = set(wanted)
         found: dict[str, int] = {}
         others: list[int] = []
-        while missing:
+        empty = False
+        while missing and not empty:
             count = len(missing)
             answers = session.call(methods.get(1, trial) * count, count, deadline)
             for method, payload, header, _ in answers:
                 if method != methods.GET_OK:
-                    return found, others
+                    # What a sweep has just put back may still be among the answers after this one.
+                    empty = True
+                    continue
                 (tag,) = unpack_from(">Q", payload, 4)
                 mark = _mark(header)
                 if mark in missing:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from greenq.amqp.envelope import Unreadable, attempts_of, due_of, unpack
+from greenq.amqp.failures import Failure
 from greenq.amqp.held import Ledger, key_of
 from greenq.amqp.inbox import Found, Inbox
 from greenq.amqp.settling import Settler
+from greenq.errors import BrokerError
 from greenq.message import Delivery, Settlement, Verdict
 
 __all__ = ["Receiver"]
+
+log = logging.getLogger("greenq.amqp")
 
 
 class Receiver:
@@ -77,7 +83,14 @@ class Receiver:
                 aside.append(Settlement(delivery, Verdict.RETRY_AT, due))
             else:
                 ready.append(delivery)
-        self._put_away(aside)
+        try:
+            self._put_away(aside)
+        except (Failure, BrokerError) as error:
+            # They can't be put where they belong: they come again, and what is to run is not lost with them.
+            self._put_away([replace(one, verdict=Verdict.REQUEUE, due=None) for one in aside])
+            if not ready:
+                raise
+            log.warning("%d messages are too early, and wait in their queue: %s", len(aside), error)
         return ready
 
     def _give_back_surplus(self) -> None:
