@@ -21,8 +21,6 @@ __all__ = ["Place", "places", "unsent", "watch"]
 Place = tuple[int, int, int, Any]
 """Family, kind, protocol and address, as `socket.socket` and `connect` take them."""
 
-GONE_AFTER = 6.0
-"""Seconds without an acknowledgement from the other machine after which the kernel ends a connection."""
 ASK_AFTER, ASK_EVERY, ASK_TIMES = 4, 1, 3
 """Seconds of silence after which the kernel asks the other machine whether it is there, and how often."""
 
@@ -94,12 +92,14 @@ def places(host: str, port: int, deadline: float) -> list[Place]:
 
 
 def watch(connected: Any) -> None:
-    """Let the kernel end a connection whose other machine is gone, in seconds instead of hours."""
+    """Let the kernel end an idle connection whose other machine is gone, in seconds instead of hours.
+
+    Not by TCP_USER_TIMEOUT: that ends those, too, whose server is alive and takes nothing for a while.
+    """
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", ASK_AFTER), ("TCP_KEEPINTVL", ASK_EVERY), ("TCP_KEEPCNT", ASK_TIMES),
-        ("TCP_USER_TIMEOUT", round(GONE_AFTER * 1000)),
     ):  # fmt: skip
         option = getattr(socket, name, None)
         if option is not None:  # not every system has them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,8 @@ class Management:
 
     def _ask(self, timeout: float) -> Any:
         tls = self._address.tls
+        # The library's own look-up knows no deadline: it comes after one that does.
+        places(self._host, self._port, time.monotonic() + timeout)
         connection = (
             http.client.HTTPSConnection(
                 self._host, self._port, timeout=timeout, context=context_of(tls) if tls else None

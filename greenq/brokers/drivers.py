@@ -9,7 +9,7 @@ __all__ = ["patience"]
 
 LIBPQ = {
     "connect_timeout": 5, "keepalives_idle": 4, "keepalives_interval": 1, "keepalives_count": 3,
-    "tcp_user_timeout": 6000,
+    "tcp_user_timeout": 30000,
 }  # fmt: skip
 MYSQL = {"connect_timeout": 5, "read_timeout": 30, "write_timeout": 30}
 BY_DRIVER = {"psycopg": LIBPQ, "psycopg2": LIBPQ, "pymysql": MYSQL, "mysqldb": MYSQL}

@@ -58,7 +58,7 @@ class TestAddresses:
         assert address.options == {"pool_pre_ping": True, "connect_args": patience("psycopg", ())}
         impatient = parse("sqla+postgresql+psycopg://u@h/db?connect_timeout=1").options["connect_args"]
         assert "connect_timeout" not in impatient
-        assert impatient["tcp_user_timeout"] == 6000
+        assert impatient["tcp_user_timeout"] == 30000
 
     @pytest.mark.parametrize(
         ("url", "advice"),
