@@ -58,6 +58,8 @@ class Blocked:
         self._blocking: Blocking | None = None
         """What runs while the pool does not breathe."""
         self._named: Block | None = None
+        self._named_in = 0
+        """The thread that it blocks."""
         self._say_at = 0.0
 
     def start(self) -> None:
@@ -130,13 +132,13 @@ class Blocked:
         return silent >= REPORT_AFTER and (seen.state != RUNNABLE or used >= LEAST_USED)
 
     def _report(self, blocking: Blocking, now: float, silent: float) -> None:
-        block = self._describe(blocking, now - silent)
-        known = self._named
-        if known is not None and (known.id, known.name) == (block.id, block.name):
-            if now < self._say_at:
-                return
-            block = known
-        self._named = block
+        # Nothing else has run since it was named: it is the same, though its call may be given up by now.
+        block = self._named
+        if block is None or self._named_in != blocking.thread:
+            block = self._describe(blocking, now - silent)
+        elif now < self._say_at:
+            return
+        self._named, self._named_in = block, blocking.thread
         self._say_at = now + REPEAT_EVERY
         if self._page is not None:
             self._page.block = block

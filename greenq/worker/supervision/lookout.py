@@ -33,15 +33,17 @@ FROZEN_AFTER = 0.55
 LEAST_WAKINGS = 20
 """How often the beating thread must have woken meanwhile: waiting for the interpreter's lock, it wakes every
 5 ms. In a process that is stopped, or gets no processor, it does not wake, and nothing is to blame."""
-LEAST_USED = 0.05
-"""Seconds of processor time by which the thread is known that holds the lock."""
+ASK_AGAIN = 0.5
+"""Seconds after which a stack is asked for once more that did not arrive, or told nothing."""
+UNKNOWN_AFTER = 2.0
+"""Seconds after which it is said that something holds the lock, if it is not known what."""
 GRACE = 0.5
 """Seconds beyond a hard limit, in which the task may still come to its end, or to where it can be ended."""
 AHEAD = 1.0
 """Seconds before the hard limit at which the process is started that will record the task's end."""
 REPEAT_EVERY = 10.0
 STACK_WAIT = 0.1
-"""Seconds in which a stack arrives, or never does."""
+"""Seconds that are waited for a stack."""
 
 FRAME = re.compile(r'^  File "(?P<file>.*)", line \d+ in (?P<function>.*)$', re.MULTILINE)
 MARK = re.compile(r" in mark (\d+)$", re.MULTILINE)
@@ -110,7 +112,11 @@ class Watch:
         """How often the thread that beats had woken by then."""
         self._frozen: Block | None = None
         """What holds the interpreter's lock, as far as its stack tells."""
-        self._say_at = 0.0
+        self._said: Block | None = None
+        """What was last said, of this time that it is frozen."""
+        self._ask_at = self._say_at = 0.0
+        self._asked = False
+        """Whether a stack is still to arrive."""
         self._undertaking: Undertaking | None = None
         self._ended = False
 
@@ -150,7 +156,8 @@ class Watch:
         beat = page.beat
         if now - beat < SILENT_AFTER:
             self.silent = {}
-            self._frozen = None
+            self._frozen = self._said = None
+            self._asked = False
             return page.block
         pid = self._child.pid
         threads = thread_times(pid)
@@ -177,16 +184,18 @@ class Watch:
             if thread in self.silent
         }
         busiest = max(used, key=lambda thread: used[thread], default=pid)
-        return busiest if used.get(busiest, 0.0) >= LEAST_USED else pid
+        return busiest if used.get(busiest) else pid
 
     def _name(self, thread: int, now: float, since: float) -> None:
-        """Find out what it is, unless that was said a moment ago and no limit is at stake."""
-        frozen = self._frozen
-        if frozen is not None and now < self._say_at and not is_over(frozen, now):
+        """Find out what it is, unless that was done a moment ago and no limit is at stake."""
+        if self._frozen is not None and now < self._ask_at and not is_over(self._frozen, now):
             return
         stack = self._stack(thread)
-        block = self._recognize(stack, since)
-        if block != frozen or now >= self._say_at:
+        block = self._frozen = self._recognize(stack, since)
+        self._ask_at = now + (REPEAT_EVERY if block.name else ASK_AGAIN)
+        if not block.name and now - since < UNKNOWN_AFTER:
+            return
+        if block != self._said or now >= self._say_at:
             what = f"{block.name}[{block.id}]" if block.id else block.name or "something"
             limit = "" if block.deadline else ", and no hard limit of it is known"
             say(
@@ -194,23 +203,22 @@ class Watch:
                 f"lock{limit}. It is here, innermost first:\n"
                 + (OURS.sub("", stack).rstrip() or "  (it shows no stack)")
             )
-            self._say_at = now + REPEAT_EVERY
-        self._frozen = block
+            self._said, self._say_at = block, now + REPEAT_EVERY
 
     def _stack(self, thread: int) -> str:
         page = self._child.page
-        page.clear_stack()
-        try:
-            # The kernel prefers the thread that is named, if it can take the signal.
-            os.kill(thread, STACK_SIGNAL)
-        except ProcessLookupError:
-            return ""
+        if not self._asked:
+            page.clear_stack()
+            with contextlib.suppress(ProcessLookupError):
+                # The kernel prefers the thread that is named, if it can take the signal.
+                os.kill(thread, STACK_SIGNAL)
         text, deadline = "", time.monotonic() + STACK_WAIT
         while time.monotonic() < deadline:
             time.sleep(0.005)
             before, text = text, page.stack()
             if text and text == before:
                 break
+        self._asked = not text and not self._asked
         return text.partition("\n")[2]
 
     def _recognize(self, stack: str, since: float) -> Block:
