@@ -56,6 +56,15 @@ def spin(seconds):
 
 
 @app.task
+def spin_on(seconds):
+    """Compute for so long by the clock on the wall."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return os.getpid()
+
+
+@app.task
 def fail(message):
     raise ValueError(message, 42)
 
