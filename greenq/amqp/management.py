@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from greenq.amqp.address import Address
+from greenq.dialing import places
 from greenq.tls import context_of
 
 __all__ = ["Management", "Told"]
