@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 from difflib import get_close_matches
@@ -12,6 +11,8 @@ from greenq.errors import InvalidOption
 from greenq.protocol import HEADERS
 
 __all__ = ["check_call", "check_declared", "check_headers", "check_name", "option_names"]
+
+LARGEST = 1e300
 
 # ── checks of one value ──────────────────────────────────────────────────────────────────────────────────
 
@@ -25,7 +26,8 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, not asked whether it is finite: that fails for integers beyond every float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def _seconds(value: Any) -> str | None:

@@ -9,7 +9,6 @@ Source: celery/app/amqp.py (``as_task_v1``, ``as_task_v2``) and the manual's "Me
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +47,8 @@ HEADERS: dict[str, Any] = {
 EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 """The third part of a plain call's body. Shared: never changed."""
 
+LONGEST = 1e10
+"""Seconds, some three hundred years: a limit beyond it is a mistake (also: no number a clock can take)."""
 _TEXT = ("shadow", "group", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin")
 _COUNTS = ("retries", "replaced_task_nesting")
 _V1_KEYS = ("task", "id", "group", "group_index", "retries", "eta", "expires", "timelimit")
@@ -125,7 +126,7 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
         raise MessageError(f"kwargs is {_kind(kwargs)}; it must be a mapping")
     for name in kwargs:
         if type(name) is not str:
-            raise MessageError(f"kwargs has the key {name!r:.80}; every key must be a string")
+            raise MessageError(f"kwargs has the key {shortrepr(name, 80)}; every key must be a string")
     if embed != EMBED or type(embed) is not dict:
         _check_embed(embed)
     call = TaskCall(args, kwargs, embed, headers)
@@ -187,7 +188,9 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
     for key in _COUNTS:
         value = headers.get(key)
         if value is not None and (type(value) is not int or value < 0):
-            raise MessageError(f"the header {key!r} is {value!r:.80}; it must be an integer of 0 or more")
+            raise MessageError(
+                f"the header {key!r} is {shortrepr(value, 80)}; it must be an integer of 0 or more"
+            )
     for key in _TEXT:
         value = headers.get(key)
         if value is not None and type(value) is not str:
@@ -200,7 +203,7 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
     if limits is not None:
         if type(limits) not in (list, tuple) or len(limits) != 2:
             raise MessageError(
-                f"the header 'timelimit' is {limits!r:.80}; it must be [hard, soft] in seconds"
+                f"the header 'timelimit' is {shortrepr(limits, 80)}; it must be [hard, soft] in seconds"
             )
         hard, soft = limits
         if hard is not None:
@@ -234,8 +237,10 @@ def _is_unicode(text: str) -> bool:
 
 
 def _limit(value: Any) -> float | None:
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-        raise MessageError(f"the header 'timelimit' holds {value!r:.80}; it must hold seconds above 0")
+    if type(value) not in (int, float) or not 0 <= value < LONGEST:
+        raise MessageError(
+            f"the header 'timelimit' holds {shortrepr(value, 80)}; it must hold seconds above 0"
+        )
     # Celery's 0 means no limit.
     return float(value) or None
 
@@ -258,7 +263,8 @@ def moment(key: str, text: Any) -> float:
         return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, OverflowError):
         raise MessageError(
-            f"the header {key!r} is {text!r:.80}; it must be a time such as 2030-01-31T12:00:00+00:00"
+            f"the header {key!r} is {shortrepr(text, 80)}; it must be a time such as "
+            "2030-01-31T12:00:00+00:00"
         ) from None
 
 

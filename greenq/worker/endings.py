@@ -48,6 +48,8 @@ log = logging.getLogger("greenq.task")
 
 IGNORED = "IGNORED"
 """The state of an outcome that leaves no trace; never stored."""
+LONGEST_REASON = 1_000
+"""Characters of a reason why a message cannot be read."""
 LONGEST = 100_000
 """Characters of a message or traceback that are kept where the whole cannot be."""
 
@@ -135,7 +137,12 @@ class Endings:
 
     def unreadable(self, delivery: Delivery, error: MessageError) -> Outcome:
         """It cannot be understood, or names no task: FAILURE if it has an id; dead-lettered."""
-        return self._given_up(delivery, error, str(error))
+        reason = str(error)
+        if len(reason) > LONGEST_REASON:
+            # Some errors quote what they met, and that may be the whole message.
+            reason = reason[:LONGEST_REASON] + "..."
+            error = type(error)(reason)
+        return self._given_up(delivery, error, reason)
 
     def exhausted(self, delivery: Delivery) -> Outcome:
         """Too many deaths are charged to it: FAILURE if it has an id; dead-lettered."""

@@ -88,9 +88,9 @@ def limits_of(handler: Handler | None, headers: Mapping[str, Any]) -> tuple[floa
     """The hard and the soft limit (seconds) of one delivery: its own, or else its task's."""
     own = headers.get("timelimit")
     hard, soft = own if isinstance(own, (list, tuple)) and len(own) == 2 else (None, None)
-    # Not checked yet: what is no number is refused when the message is read.
-    hard = hard if hard.__class__ in NUMBERS else None
-    soft = soft if soft.__class__ in NUMBERS else None
+    # Not checked yet: what is no number is refused when the message is read. Celery's 0 means no limit.
+    hard = hard if hard.__class__ in NUMBERS and hard > 0 else None
+    soft = soft if soft.__class__ in NUMBERS and soft > 0 else None
     if handler is not None:
         hard = handler.time_limit if hard is None else hard
         soft = handler.soft_time_limit if soft is None else soft
