@@ -16,13 +16,14 @@ from greenq.amqp.envelope import Unreadable as AmqpUnreadable
 from greenq.amqp.envelope import unpack as unpack_content
 from greenq.amqp.tables import Unfit, write_table
 from greenq.brokers.channel import revived
-from greenq.errors import ResultStoreError
+from greenq.errors import InvalidOption, ResultStoreError
 from greenq.message import Delivery, Message, Outcome, Result, Verdict
 from greenq.redis.address import parse
 from greenq.redis.envelope import Unreadable, unpack
 from greenq.redis.failures import Failure
 from greenq.redis.link import Link
-from tests.fuzz.pipeline import end_of, ends_once
+from greenq.worker.handlers import limits_of
+from tests.fuzz.pipeline import application, end_of, ends_once
 from tests.fuzz.readers import OneResult
 
 BODY = b"[[1], {}, {}]"
@@ -138,3 +139,30 @@ def test_a_redis_server_that_answers_nonsense_is_named_as_such() -> None:
             link.read(time.monotonic() + 30)
         link.close()
         thread.join(30)
+
+
+@pytest.mark.parametrize("limit", [10**400, -(10**400), float("nan"), float("inf"), 1e300, -1, True])
+def test_a_limit_that_no_clock_has_is_refused_by_name(limit: Any) -> None:
+    outcome = run({"task": "vec.add", "id": "1", "timelimit": [None, limit]})
+    assert outcome.settlement is not None
+    assert "timelimit" in (outcome.settlement.reason or "")
+
+
+@pytest.mark.parametrize("limit", [0, -5, float("nan")])
+def test_a_limit_of_nothing_ends_no_run_before_the_message_is_read(limit: float) -> None:
+    assert limits_of(None, {"timelimit": [limit, limit]}) == (None, None)
+
+
+def test_a_reason_that_quotes_the_whole_message_is_cut() -> None:
+    body = b'[[{"__type__": "datetime", "__value__": "%s"}], {}, {}]' % (b"9" * 100_000)
+    outcome = run({"task": "vec.add", "id": "1"}, body)
+    assert outcome.settlement is not None
+    assert len(outcome.settlement.reason or "") < 2000
+    assert outcome.result is not None
+    assert len(outcome.result.payload) < 5000
+
+
+@pytest.mark.parametrize("seconds", [10**400, -(10**400)])
+def test_options_beyond_every_float_are_refused_and_not_choked_on(seconds: int) -> None:
+    with pytest.raises(InvalidOption):
+        application().send_task("vec.add", (), countdown=seconds)
