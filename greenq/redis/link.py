@@ -209,13 +209,12 @@ class Link:
         Such a one stays open and silent for ever, while a busy server is silent on all of them. Redis works
         off one command after the other: one that answers to others has answered to us, if it heard us.
         """
-        while time.monotonic() + DOUBT_AFTER < deadline:
-            waiting = unsent(self._socket.fileno())
+        while (until := time.monotonic() + DOUBT_AFTER) < deadline:
             try:
-                self._receive(time.monotonic() + DOUBT_AFTER)
+                self._receive(until)
                 return
             except Late:
-                pass  # silent so far: is it there?
+                waiting = unsent(self._socket.fileno())
             if self._answers_others() and not 0 < unsent(self._socket.fileno()) < waiting:
                 with contextlib.suppress(Late):
                     self._receive(time.monotonic() + DOUBT_FOR)
