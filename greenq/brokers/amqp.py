@@ -35,14 +35,16 @@ LOOK_EVERY = 0.25
 UNTOLD = Told(None)
 
 
+def _translation(error: Failure) -> BrokerError:
+    return (BrokerUnreachable if isinstance(error, Unreachable) else BrokerError)(str(error))
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except Unreachable as error:
-        raise BrokerUnreachable(str(error)) from error
     except Failure as error:
-        raise BrokerError(str(error)) from error
+        raise _translation(error) from error
 
 
 class AmqpBroker(Broker):
@@ -129,8 +131,10 @@ class AmqpBroker(Broker):
         if n < 1 or not wanted:
             return []
         self._known.update(dict.fromkeys(wanted))
-        with _translated():
+        try:
             return self._receiver.fetch(wanted, n, time.monotonic() + max(0.0, timeout))
+        except Failure as error:
+            raise _translation(error) from error
 
     def wake(self) -> None:
         self._inbox.wake()
@@ -146,8 +150,10 @@ class AmqpBroker(Broker):
         self._open()
         if not settlements:
             return []
-        with _translated():
+        try:
             return self._settler.settle(settlements, time.monotonic() + timeout)
+        except Failure as error:
+            raise _translation(error) from error
 
     def renew(self) -> None:
         """Nothing to do: the connection's own thread answers heartbeats, off every hub."""
