@@ -72,6 +72,7 @@ def install(ledger: Ledger) -> None:
     if "CHAOS_FAILPOINT" not in os.environ:
         return
     _ledger = ledger
+    _mine_sqlite()
     start = Worker.start
 
     def mined(self: Worker) -> None:
@@ -90,7 +91,6 @@ def _mine(broker: Any, store: Any) -> None:
         store.commit = _committing(store.commit)
     _mine_redis()
     _mine_amqp()
-    _mine_sqlite()
 
 
 def _fetching(fetch: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,12 +157,22 @@ def _mine_amqp() -> None:
 
 def _mine_sqlite() -> None:
     """Crash in the middle of a transaction."""
-    executing = Session.execute
+    making = Session.__init__
 
-    def executed(self: Session, statement: str, values: Sequence[Any] = ()) -> int:
-        changed = executing(self, statement, values)
-        if "leased" in statement and changed:
-            reach("popped" if statement.startswith("INSERT") else "commit sent")
-        return changed
+    def made(self: Session, *args: Any) -> None:
+        making(self, *args)
+        place = ""
 
-    Session.execute = executed  # type: ignore[method-assign]
+        def traced(statement: str) -> None:
+            nonlocal place
+            if place:
+                reach(place)
+            place = ""
+            if statement.startswith("INSERT INTO leased"):
+                place = "popped"
+            elif statement.startswith("DELETE FROM leased") and "json_each" in statement:
+                place = "commit sent"
+
+        self.connection.set_trace_callback(traced)
+
+    Session.__init__ = made  # type: ignore[method-assign]
