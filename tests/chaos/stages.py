@@ -162,7 +162,7 @@ class SentinelStage(Stage):
     def _fail_over(self) -> None:
         self.old = self.primary
         # What a replica has not heard of when its primary dies is lost, as the manual says: let it hear.
-        self.old.do("WAIT", 1, 5000)
+        self.old.do("WAIT", 1, 1500)
         self.old.kill()
 
     def _wait_for_new(self) -> None:
