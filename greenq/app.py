@@ -84,11 +84,13 @@ class GreenQ(Sender):
     ) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._middleware = tuple(middleware)
+        self._resolved: tuple[Middleware, ...] | None = None
         super().__init__(main, config, **settings)
 
     def override(self, overrides: Mapping[str, Any], config: str | Path | None = None) -> None:
         """Resolve the settings again, the command line's options before all else; see `Sender.override`."""
         super().override(overrides, config)
+        self._resolved = None
         for task in self.tasks.values():
             task.resolve()
 
@@ -98,7 +100,9 @@ class GreenQ(Sender):
         Raises:
             ConfigError: a name of the configuration leads to no middleware.
         """
-        return resolve((*self._middleware, *self.settings.middleware))
+        if self._resolved is None:
+            self._resolved = resolve((*self._middleware, *self.settings.middleware))
+        return self._resolved
 
     # ── tasks ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,26 +226,27 @@ class GreenQ(Sender):
     ) -> list[_Result[T]]:
         request = current.get()
         self.listen()
-        composed: list[tuple[Call[T], Message]] = []
-        sent: list[_Result[T]] = []
+        composed: list[tuple[int, Message]] = []
+        results: list[_Result[T] | None] = [None] * len(calls)
         failed: list[tuple[Any, GreenqError]] = []
-        for call in calls:
+        for place, call in enumerate(calls):
             merged = {**options, **call.options} if call.options else options
             try:
                 if self.settings.tasks.eager and call.task in self.tasks:
-                    sent.append(self.tasks[call.task].apply_async(call.args, call.kwargs, **merged))
+                    results[place] = self.tasks[call.task].apply_async(call.args, call.kwargs, **merged)
                 else:
                     message = self.composer.compose(call.task, call.args, call.kwargs, merged, request)
-                    composed.append((call, message))
+                    composed.append((place, message))
             except GreenqError as error:
                 # What came before it is good: it is sent, and the mistake is told after that.
                 failed.append((call, error))
                 break
-        for (call, message), problem in zip(composed, self._publish(composed), strict=True):
+        for (place, message), problem in zip(composed, self._publish(composed), strict=True):
             if problem is None:
-                sent.append(self._result_of(message, request, options))
+                results[place] = self._result_of(message, request, options)
             else:
-                failed.append((call, problem))
+                failed.append((calls[place], problem))
+        sent = [result for result in results if result is not None]
         if not failed:
             return sent
         if len(failed) == len(calls) == 1 and not before:
@@ -250,7 +255,7 @@ class GreenQ(Sender):
         text = f"{count}, {len(before) + len(sent)} before were; the first of them: {failed[0][1]}"
         raise PartlySent(text, before + sent, failed) from failed[0][1]
 
-    def _publish(self, composed: list[tuple[Call[T], Message]]) -> list[GreenqError | None]:
+    def _publish(self, composed: list[tuple[int, Message]]) -> list[GreenqError | None]:
         """Publish; where nobody answers, that is the error of each."""
         if not composed:
             return []

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from greenq.asyncresult import AsyncResult
+from greenq.call import Call
+from greenq.eagerresult import EagerResult
 from greenq.errors import EncodeError, Ignore, InvalidOption, Reject, TaskRevoked
 from greenq.task import Task
 from tests.greenq.recording import recorded_app
@@ -116,6 +119,20 @@ def test_options_are_checked_here_too() -> None:
 
 
 # ── tasks.eager ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_results_stand_in_the_order_of_the_calls_also_where_some_run_here_and_others_are_sent() -> None:
+    app, broker, _ = recorded_app(tasks={"eager": True})
+
+    @app.task
+    def double(n: int) -> int:
+        return 2 * n
+
+    elsewhere = Call[int]("else.where")
+    results = app.send_many([elsewhere, double.call(1), elsewhere, double.call(2)])
+    assert [type(result) for result in results] == [AsyncResult, EagerResult, AsyncResult, EagerResult]
+    assert [result.get() for result in results[1::2]] == [2, 4]
+    assert [message.headers["id"] for message in broker.sent] == [result.id for result in results[::2]]
 
 
 def test_an_eager_application_runs_what_it_would_send() -> None:
