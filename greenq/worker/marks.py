@@ -35,11 +35,13 @@ class Marks:
     """
 
     def __init__(self, page: Page, tasks: Mapping[str, Task[Any, Any]]) -> None:
-        self._page = page
+        self._tell = page.mark
+        self._now = time.monotonic
         self.functions: dict[int, Any] = {}
         self.coroutine_functions: dict[int, Any] = {}
         """What runs under each mark, made when one is first taken."""
-        self._free: list[int] = []
+        self.free: list[int] = []
+        """Marks that were given back."""
         self._new = itertools.count()
         self._numbers = {name: number for number, name in enumerate(tasks)}
         page.list_tasks([_code(name, task.run) for name, task in tasks.items()])
@@ -60,34 +62,29 @@ class Marks:
         limit = own[0] if own and own[0] is not None else limit
         if request is None or limit is None:
             return MARKS
-        id = request.id.encode("utf-8", "surrogatepass")
+        id = request.id.encode()
         if len(id) > TEXT:
             return MARKS
         try:
-            mark = self._free.pop()
+            mark = self.free.pop()
         except IndexError:
             mark = next(self._new)
             if mark >= MARKS:
                 return MARKS
-        self._page.mark(mark, time.monotonic(), limit, task, id)
+        self._tell(mark, self._now(), limit, task, id)
         return mark
-
-    def give_back(self, mark: int) -> None:
-        """Let others have it."""
-        if mark != MARKS:
-            self._free.append(mark)
 
 
 def _marked(marks: Marks, fn: Callable[..., Any], task: int, limit: float | None) -> Callable[..., Any]:
-    functions = marks.functions
+    functions, free, take = marks.functions, marks.free, marks.take
 
     def marked(*args: Any, **kwargs: Any) -> Any:
-        mark = marks.take(task, limit)
+        mark = take(task, limit)
         try:
-            run = functions.get(mark) or _named(functions, mark, _run)
-            return run(fn, args, kwargs)
+            return (functions.get(mark) or _named(functions, mark, _run))(fn, args, kwargs)
         finally:
-            marks.give_back(mark)
+            if mark != MARKS:
+                free.append(mark)
 
     return marked
 
@@ -95,15 +92,15 @@ def _marked(marks: Marks, fn: Callable[..., Any], task: int, limit: float | None
 def _marked_coroutine(
     marks: Marks, fn: Callable[..., Any], task: int, limit: float | None
 ) -> Callable[..., Any]:
-    functions = marks.coroutine_functions
+    functions, free, take = marks.coroutine_functions, marks.free, marks.take
 
     async def marked(*args: Any, **kwargs: Any) -> Any:
-        mark = marks.take(task, limit)
+        mark = take(task, limit)
         try:
-            run = functions.get(mark) or _named(functions, mark, _run_coroutine)
-            return await run(fn, args, kwargs)
+            return await (functions.get(mark) or _named(functions, mark, _run_coroutine))(fn, args, kwargs)
         finally:
-            marks.give_back(mark)
+            if mark != MARKS:
+                free.append(mark)
 
     return marked
 

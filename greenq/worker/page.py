@@ -24,6 +24,7 @@ TEXT = 480
 RECORD = 512
 MARK = struct.Struct(f"=ddHH{TEXT}s")
 """One running call with a hard limit: when it began, its limit, its task's number, its id."""
+_pack_mark = MARK.pack_into
 BLOCK = struct.Struct(f"=ddHH{TEXT}s{TEXT}s")
 """What blocks: its deadline, its limit, its id, its name."""
 
@@ -34,7 +35,8 @@ MARKS = 16_384
 """How many calls with a hard limit can be told apart at once."""
 STACK = 256 * 1024
 """Bytes for one stack: faulthandler writes at most a hundred frames."""
-STACK_AT = HEAD + CODES + MARKS * RECORD
+MARKS_AT = HEAD + CODES
+STACK_AT = MARKS_AT + MARKS * RECORD
 SIZE = STACK_AT + STACK
 
 BEAT, BREATHED, READY, SINCE, WATCHER = range(5)
@@ -186,13 +188,13 @@ class Page:
             task: its place in the list of tasks.
             id: at most `TEXT` bytes.
         """
-        MARK.pack_into(self._memory, HEAD + CODES + number * RECORD, started, limit, task, len(id), id)
+        _pack_mark(self._memory, MARKS_AT + number * RECORD, started, limit, task, len(id), id)
 
     def marked(self, number: int) -> Block | None:
         """The call that runs, or last ran, under this mark."""
         if not 0 <= number < MARKS:
             return None
-        started, limit, task, size, id = MARK.unpack_from(self._memory, HEAD + CODES + number * RECORD)
+        started, limit, task, size, id = MARK.unpack_from(self._memory, MARKS_AT + number * RECORD)
         tasks = self.tasks()
         if not started or task >= len(tasks):
             return None
