@@ -101,8 +101,7 @@ class Command:
     def workers(self) -> list[int]:
         """The ids of its worker processes."""
         with contextlib.suppress(psutil.Error):
-            children = psutil.Process(self.process.pid).children()
-            return [child.pid for child in children if os.getpgid(child.pid) == child.pid]
+            return [child.pid for child in psutil.Process(self.process.pid).children() if _leads(child.pid)]
         return []
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────────────
@@ -153,3 +152,11 @@ class Command:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
+
+
+def _leads(pid: int) -> bool:
+    """Whether a process is the first of its group, as workers are."""
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False

@@ -17,6 +17,8 @@ __all__ = ["GRACE", "Child", "Gone"]
 GRACE = 5.0
 """Seconds beyond `worker.shutdown_timeout` before a worker that does not end is killed."""
 LONGEST_LINE = 64 * 1024
+REMEMBERED = 20
+"""Of how many dead it is remembered that it was told of them."""
 
 Gone = tuple[str, bool]
 """The name of a process that has ended, and whether its end is charged to what it ran."""
@@ -33,7 +35,7 @@ class Child:
             ``release_uncharged`` (names of the dead).
         page: the memory that it shows us.
         shutdown_timeout: seconds, until it says otherwise.
-        gone: the dead whose messages it gives back at its start.
+        gone: the dead whose messages it gives back, at its start or as it was told last.
     """
 
     def __init__(
@@ -105,9 +107,13 @@ class Child:
         }
         data = json.dumps(order).encode() + b"\n"
         try:
-            return self.line.send(data) == len(data)
+            told = self.line.send(data) == len(data)
         except OSError:
             return False
+        if told:
+            # It may die before it has done so: then it is somebody else's turn, and twice does no harm.
+            self.gone = [*self.gone, *gone][-REMEMBERED:]
+        return told
 
     def stop(self, at_once: bool = False) -> None:
         """Tell it to stop, and remember when it is late; said again, the earliest end counts."""
