@@ -107,7 +107,7 @@ class Suspects:
 
     def __len__(self) -> int:
         """How many wait for their trial, or for the end of their first run."""
-        return len(self._arrived) + sum(map(len, self._waiting.values())) + len(self._reruns)
+        return len(self._arrived) + sum(map(len, list(self._waiting.values()))) + len(self._reruns)
 
     def add(self, delivery: Delivery) -> None:
         """Hand over one that was fetched."""
@@ -169,7 +169,7 @@ class Suspects:
         """Sort what has come by how many deaths are counted against it."""
         arrived = [self._arrived.popleft() for _ in range(len(self._arrived))]
         if arrived:
-            log.warning("%d messages were in flight when their process died; they are suspect", len(arrived))
+            log.warning("%d messages were in flight as their process died; they are suspect", len(arrived))
         for delivery in [*self._reruns.look(), *self._reruns.sort_out(arrived)]:
             self._waiting.setdefault(delivery.attempts, deque()).append(delivery)
 
@@ -180,6 +180,8 @@ class Suspects:
                 for delivery in self._not_ended([queue[0]]):
                     self._settler.add(self._endings.exhausted(delivery))
                 queue.popleft()
+        # Counts that a stranger wrote into a header may be many.
+        self._waiting = {attempts: queue for attempts, queue in self._waiting.items() if queue}
 
     def _next_level(self) -> int | None:
         """Who is tried next: the most suspect, but the last chance only when no other suspect runs."""
@@ -206,6 +208,7 @@ class Suspects:
             self._start(Group(chosen, alone), chosen)
         except GreenqError:
             queue.extendleft(reversed(chosen))
+            self._waiting[attempts] = queue
             raise
 
     def _start(self, group: Group, deliveries: Sequence[Delivery]) -> None:
@@ -264,7 +267,7 @@ class Suspects:
         return {id for id, result in found.items() if result.state in READY_STATES}
 
     def _give_back(self) -> None:
-        for queue in [self._arrived, *self._waiting.values()]:
+        for queue in [self._arrived, *list(self._waiting.values())]:
             while queue:
                 delivery = queue.popleft()
                 self._settler.add(Outcome(delivery, settlement=Settlement(delivery, Verdict.REQUEUE)))

@@ -144,6 +144,20 @@ class TestAttempts:
         [delivery] = take(broker, 1)
         assert (delivery.message, delivery.attempts) == (make(), 1)
 
+    def test_what_lost_its_lease_before_it_was_charged_is_handed_out_again(self, broker: AmqpBroker) -> None:
+        broker.publish([make()], PATIENCE)
+        other = AmqpBroker(f"{shared_rabbit().url}/{broker.address.vhost}")
+        other.lease("dies", 60.0)
+        take(other, 1)
+        other.close()
+        [delivery] = take(broker, 1)
+        cut(broker)
+        assert broker.charge([delivery], PATIENCE) == [False]
+        [again] = take(broker, 1)
+        assert (again.message, again.attempts) == (delivery.message, 1)
+        assert broker.charge([again], PATIENCE) == [True]
+        assert settle(broker, [delivery, again], Verdict.ACK) == [False, True]
+
     def test_settling_waits_for_a_charge_that_is_under_way(self, broker: AmqpBroker) -> None:
         broker.publish(many(300), PATIENCE)
         deliveries = take(broker, 300)
