@@ -183,7 +183,7 @@ def _place(url: str, timeout: float) -> Files:
         path = unquote(rest.removeprefix("localhost"))
         if not os.path.isabs(path):
             raise ConfigError("a directory of results needs its whole path: file:///var/results")
-        return LocalFiles(path)
+        return LocalFiles(path, timeout)
     path, _, query = rest.partition("?")
     options = {name: _value(value) for name, value in parse_qsl(query, keep_blank_values=True)}
     return remote(protocol, path if protocol != "memory" else f"/{path.strip('/')}", options, timeout)

@@ -10,15 +10,18 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Coroutine, Iterator, Mapping
 from typing import Any
 
 from greenq.errors import ConfigError, ResultStoreError
-from pools import coroutines
+from pools import coroutines, native
 
 __all__ = ["AsyncFiles", "Files", "LocalFiles", "SyncFiles", "failed", "remote"]
 
+FIRST_PAUSE, LAST_PAUSE = 0.0005, 0.02
+"""Seconds between two tries to get the lock of a directory; another process holds it for a moment only."""
 AT_ONCE = 32
 """Requests that are under way at once."""
 
@@ -53,10 +56,15 @@ class Files(ABC):
 
 
 class LocalFiles(Files):
-    """A directory; made if it is missing."""
+    """A directory; made if it is missing.
 
-    def __init__(self, path: str) -> None:
+    Parameters:
+        timeout: seconds that another process may keep the lock.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
         self._path = path
+        self._timeout = timeout
 
     def read(self, names: Collection[str]) -> dict[str, bytes]:
         found = {}
@@ -92,8 +100,22 @@ class LocalFiles(Files):
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         os.makedirs(self._path, exist_ok=True)
-        with open(os.path.join(self._path, ".greenq-lock"), "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        name = os.path.join(self._path, ".greenq-lock")
+        deadline = time.monotonic() + self._timeout
+        with open(name, "ab") as lock:
+            pause = FIRST_PAUSE
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise ResultStoreError(
+                            f"another process has kept {name} locked for {self._timeout:.3g} s: "
+                            "look for one that is suspended (`fuser FILE` names them)"
+                        ) from None
+                native.Signal().wait(pause)
+                pause = min(pause * 1.5, LAST_PAUSE)
             yield
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 
+from greenq.errors import ResultStoreError
+from greenq.message import SUCCESS, Result
+from greenq.results.files import FileStore
+from greenq.testing.payloads import decode, encode
 from greenq.testing.stores import SharedStoreConformance
 from greenq.testing.stores.keeping import Keeping
 from greenq.testing.stores.waiting import Elsewhere
@@ -52,3 +58,15 @@ class TestS3(SharedStoreConformance):
         )  # fmt: skip
         client.create_bucket(Bucket=bucket)
         return f"s3://{bucket}/shop/?endpoint_url={moto().url}"
+
+
+def test_a_process_that_keeps_the_lock_does_not_stop_the_others_for_ever(tmp_path: Path) -> None:
+    with FileStore(f"file://{tmp_path}", encode, decode, timeout=0.2) as store:
+        result = Result("task", SUCCESS, 1)
+        store.encode(result)
+        with (tmp_path / ".greenq-lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(ResultStoreError, match="another process has kept"):
+                store.put([result], 60.0)
+        store.put([result], 60.0)
+        assert store.get(["task"], 60.0)["task"].value == 1
