@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from greenq.config.masking import mask
-from greenq.config.units import write_seconds
+from greenq.config.units import write_bytes, write_seconds
 
 if TYPE_CHECKING:
     from greenq.config import Configuration
+    from greenq.config.schema import Settings
 
 __all__ = ["banner"]
 
@@ -40,7 +41,7 @@ def banner(
     """
     paint = Paint(_coloured(stream or sys.stderr))
     settings, origin = configuration.settings, configuration.origin
-    worker, limits = settings.worker, settings.tasks
+    worker = settings.worker
     kept = (
         "for ever" if settings.results.expires is None else f"for {write_seconds(settings.results.expires)}"
     )
@@ -56,8 +57,9 @@ def banner(
         ("results", results, ("results.url", "results.expires")),
         ("pool", pool, ("worker.pool", "worker.concurrency", "worker.processes", "worker.prefetch")),
         ("queues", ", ".join(worker.queues), ("worker.queues",)),
-        ("limits", _limits(limits.soft_time_limit, limits.time_limit, worker.max_tasks),
-         ("tasks.soft_time_limit", "tasks.time_limit", "worker.max_tasks")),
+        ("limits", _limits(settings),
+         ("tasks.soft_time_limit", "tasks.time_limit",
+          "worker.max_tasks", "worker.max_age", "worker.max_memory")),
         ("config", str(configuration.path) if configuration.path else "no file", ()),
     ]  # fmt: skip
     lines = [f"{paint(GREEN, 'greenq')} {paint(BOLD, version)}  {node}"]
@@ -67,14 +69,21 @@ def banner(
     return "\n".join(lines)
 
 
-def _limits(soft: float | None, hard: float | None, max_tasks: int | None) -> str:
-    parts = []
+def _limits(settings: Settings) -> str:
+    soft, hard, worker = settings.tasks.soft_time_limit, settings.tasks.time_limit, settings.worker
+    parts, ends = [], []
     if soft is not None:
         parts.append(f"soft {write_seconds(soft)}")
     if hard is not None:
         parts.append(f"hard {write_seconds(hard)}")
-    if max_tasks is not None:
-        parts.append(f"a new process after {max_tasks:,} tasks")
+    if worker.max_tasks is not None:
+        ends.append(f"after {worker.max_tasks:,} tasks")
+    if worker.max_age is not None:
+        ends.append(f"after {write_seconds(worker.max_age)}")
+    if worker.max_memory is not None:
+        ends.append(f"beyond {write_bytes(worker.max_memory)}")
+    if ends:
+        parts.append(f"a new process {' or '.join(ends)}")
     return ", ".join(parts) or "none"
 
 
