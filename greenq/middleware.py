@@ -83,10 +83,10 @@ def _object(item: Any) -> Middleware:
     if isinstance(found, type) and issubclass(found, Middleware):
         try:
             found = found()
-        except TypeError as error:
+        except Exception as error:
             raise ConfigError(
-                f"middleware {name} cannot be made without arguments ({error}): make the object in your code "
-                "and name that, as in shop.tasks:hooks"
+                f"middleware {name} cannot be made without arguments ({error!r}): make the object in your "
+                "code and name that, as in shop.tasks:hooks"
             ) from error
     if not isinstance(found, Middleware):
         raise ConfigError(
@@ -99,9 +99,9 @@ def _import(reference: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise ConfigError(
-            f"middleware {reference} cannot be imported ({error}): write module:name, and install what it "
+            f"middleware {reference} cannot be imported ({error!r}): write module:name, and install what it "
             "needs"
         ) from error
 

@@ -156,11 +156,20 @@ def test_hooks_run_where_the_function_runs_however_it_ends(shop: Shop, pool: str
     assert "Breaks.after_run failed for hooked.here" in worker.output
 
 
-def test_a_middleware_that_cannot_be_had_is_told_at_the_start(shop: Shop, tmp_path: Path) -> None:
-    (tmp_path / "greenq.yaml").write_text("middleware: [shop:note]\n")
-    worker = shop.worker(ready=False)
+@pytest.mark.parametrize(
+    ("pool", "name", "mistake"),
+    [
+        ("gevent", "shop:note", "is neither a greenq.Middleware nor a class of them"),
+        ("prefork", "shop:no_such_hooks", "cannot be imported"),
+    ],
+)
+def test_a_middleware_that_cannot_be_had_is_told_at_the_start(
+    shop: Shop, tmp_path: Path, pool: str, name: str, mistake: str
+) -> None:
+    (tmp_path / "greenq.yaml").write_text(f"middleware: [{name}]\n")
+    worker = shop.worker(*POOLS[pool], ready=False)
     assert worker.wait() == 2
-    assert "shop:note is neither a greenq.Middleware nor a class of them" in worker.output
+    assert f"middleware {name} {mistake}" in worker.output
     assert "Traceback" not in worker.output
 
 
