@@ -93,6 +93,8 @@ class Graveyard:
                 kept.append(letter)
             elif found.message is not None:
                 self._channel.put(grave, found.message, {DEAD: about})
+            else:
+                self._channel.put_raw(grave, found.raw)
             seen.add(letter.key)
             self._channel.ack(found)
         return kept

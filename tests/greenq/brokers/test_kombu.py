@@ -6,6 +6,8 @@ import contextlib
 import itertools
 import shutil
 
+from greenq.brokers.graveyard import grave_of
+from greenq.brokers.kombu import KombuBroker
 from greenq.testing.brokers import SharedBrokerConformance
 from greenq.testing.brokers.base import HOSTILE
 from greenq.testing.brokers.leasing import Leasing
@@ -97,3 +99,14 @@ class TestEtcd(Upkeep):
         with contextlib.suppress(client.EtcdKeyNotFound):
             client.Client(port=etcd().port).delete("/kombu", recursive=True)
         return f"etcd://127.0.0.1:{etcd().port}"
+
+
+def test_looking_at_dead_letters_drops_none_that_cannot_be_read() -> None:
+    with KombuBroker(TestMemory().address()) as broker:
+        channel, grave = broker._channel, grave_of("mail")
+        broker._call(lambda: channel.declare(grave, ours=True), 60.0)
+        broker._call(lambda: channel.put_raw(grave, b'{"not": "an envelope"}'), 60.0)
+        for _ in range(2):
+            [letter] = broker.dead("mail")
+            assert letter.message is None
+            assert b"an envelope" in letter.raw
