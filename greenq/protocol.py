@@ -19,7 +19,7 @@ from greenq.errors import MessageError
 from greenq.message import Message
 from greenq.shortrepr import shortrepr
 
-__all__ = ["HEADERS", "TaskCall", "moment", "name_of", "read", "template"]
+__all__ = ["HEADERS", "TaskCall", "is_storable", "moment", "name_of", "read", "template"]
 
 HEADERS: dict[str, Any] = {
     "lang": "py",
@@ -182,9 +182,9 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
         value = headers.get(key)
         if type(value) is not str or not value:
             raise MessageError(f"the header {key!r} is {_kind(value)}; it must be a string that is not empty")
-        if not value.isascii() and not _is_unicode(value):
-            # No result could be stored under it, and no store would ever take the attempt.
-            raise MessageError(f"the header {key!r} is {value!a:.80}; it must be valid Unicode")
+        if not value.isprintable() and not is_storable(value):
+            # No store could keep, or find again, a result of that name.
+            raise MessageError(f"the header {key!r} is {value!a:.80}; it must be valid Unicode without NUL")
     for key in _COUNTS:
         value = headers.get(key)
         if value is not None and (type(value) is not int or value < 0):
@@ -228,12 +228,13 @@ def _check_stamps(headers: Mapping[str, Any]) -> None:
         raise MessageError(f"the header 'stamped_headers' is {_kind(names)}; it must be a list of strings")
 
 
-def _is_unicode(text: str) -> bool:
+def is_storable(id: str) -> bool:
+    """Whether a result can be stored under this id: it is valid Unicode and has no NUL."""
     try:
-        text.encode()
+        id.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in id
 
 
 def _limit(value: Any) -> float | None:

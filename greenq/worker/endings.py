@@ -37,6 +37,7 @@ from greenq.message import (
     Settlement,
     Verdict,
 )
+from greenq.protocol import is_storable
 from greenq.request import Request
 from greenq.results.base import ResultStore
 from greenq.shortrepr import shortrepr
@@ -212,7 +213,7 @@ class Endings:
             plain(str(id)) if id else "without id", delivery.queue, plain(reason),
         )  # fmt: skip
         result = None
-        if isinstance(id, str) and id and plain(id) == id and self._store() is not None:
+        if isinstance(id, str) and id and is_storable(id) and self._store() is not None:
             # Whoever waits for it must not wait for ever; a replay forgets this record first.
             failure = Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
             failure.reply_to = _reply_to(delivery.message)

@@ -73,8 +73,9 @@ def test_headers_that_revive_to_something_else_are_no_headers() -> None:
         revived({"__type__": "bytes", "__value__": "YWJj"})
 
 
-def test_an_id_that_is_no_unicode_is_refused_as_no_store_could_keep_its_result() -> None:
-    outcome = run({"task": "vec.add", "id": "\ud800"})
+@pytest.mark.parametrize("id", ["\ud800", "a\0b"])
+def test_an_id_that_no_store_could_keep_a_result_under_is_refused(id: str) -> None:
+    outcome = run({"task": "vec.add", "id": id})
     assert outcome.settlement is not None
     assert outcome.settlement.verdict is Verdict.DEAD
     assert "Unicode" in (outcome.settlement.reason or "")
