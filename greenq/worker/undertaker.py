@@ -7,9 +7,9 @@ kills the worker, so that nobody gets the task's message in between and runs it 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
-import signal
 import socket
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -35,8 +35,8 @@ def main(fd: int) -> NoReturn:
     spec = take_over(fd)
     line = socket.socket(fileno=spec["line"])
     line.set_inheritable(False)
-    # Whatever it waits for, nobody waits for it any longer than this.
-    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    # Not by a signal, which the application may use, nor by a thread, which may not run.
+    faulthandler.dump_traceback_later(LONGEST, exit=True, file=os.open(os.devnull, os.O_WRONLY))
     from greenq.errors import GreenqError
 
     code = 1
