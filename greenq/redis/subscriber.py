@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections import deque
@@ -17,6 +18,8 @@ from greenq.redis.resp import ReplyError, is_push, pack
 from pools import native
 
 __all__ = ["Question", "Subscriber"]
+
+log = logging.getLogger("greenq.results")
 
 CONNECT_WITHIN = 5.0
 PAUSE_FIRST, PAUSE_MOST = 0.05, 2.0
@@ -187,6 +190,10 @@ class Subscriber:
                 self._listen(link)
             except Failure as error:
                 if self._interrupted(link, error):
+                    return
+            except Exception as error:  # a bug here must not leave every later waiter without its answer
+                log.exception("the reader of results goes on after an error of its own")
+                if self._interrupted(link, Failure(f"the reader of results failed: {error!r:.300}")):
                     return
             native.Signal().wait(pause)
             pause = min(pause * 2, PAUSE_MOST)

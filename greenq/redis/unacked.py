@@ -53,7 +53,7 @@ def _restore(client: Client, keys: Keys, tag: bytes, deadline: float) -> int:
         payload["properties"]["delivery_info"]["redelivered"] = True
         priority = payload["properties"].get("priority")
         queues = _queues(client, keys, exchange or "", routing_key or "", deadline)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, re.error):
         return 0  # not kombu's: left alone for whoever wrote it
     step = min(max(priority, 0), 9) if type(priority) is int else 0
     raw = json.dumps(payload)

@@ -49,6 +49,26 @@ def test_a_prefix_is_that_of_celerys_backend(url: str) -> None:
         assert set(store.wait(["x"], PATIENCE)) == {"x"}
 
 
+def test_an_error_in_the_reader_leaves_no_waiter_alone(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well, errors = store._heard, [RuntimeError("a bug")]
+
+    def hear(stored: dict[str, bytes]) -> None:
+        if stored and errors:
+            raise errors.pop()
+        well(stored)
+
+    monkeypatch.setattr(store, "_heard", hear)
+    found: list[str] = []
+    waiter = threading.Thread(target=lambda: found.extend(store.wait(["x"], PATIENCE)), daemon=True)
+    waiter.start()
+    until(lambda: shared_redis().do("PUBSUB", "NUMSUB", "celery-task-meta-x")[1], "the subscription")
+    store.put([encoded(store, "x")], PATIENCE)
+    waiter.join(PATIENCE)
+    assert (found, errors) == (["x"], [])
+
+
 def test_a_thousand_waiters_share_one_connection() -> None:
     server = start_redis()
     with RedisStore(server.url, encode, decode) as store, RedisStore(server.url, encode, decode) as other:
