@@ -71,7 +71,7 @@ def test_the_defaults_need_no_origins() -> None:
 
 
 def test_it_says_when_processes_are_replaced(tmp_path: Path) -> None:
-    limits = {"max_tasks": (5000, "--max-tasks"), "max_age": ("12h", "--max-age"), "max_memory": ("1GiB", "x")}
-    found = load(None, environ={}, overrides={f"worker.{name}": value for name, value in limits.items()})
+    limits = {"worker.max_tasks": 5000, "worker.max_age": "12h", "worker.max_memory": "1GiB"}
+    found = load(None, environ={}, overrides={key: (value, "here") for key, value in limits.items()})
     text = banner(found, "shop", 1, "greenq@host", "1.2.3", 100, io.StringIO())
     assert "a new process after 5,000 tasks or after 12h or beyond 1GiB" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import signal
 import socket
@@ -11,8 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from greenq.config.schema import Settings
+from greenq.worker.supervision.child import GRACE
+from greenq.worker.supervision.handover import EXIT_MISTAKE
 from greenq.worker.supervision.notify import Notify
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
+
+
+UNIT = Path(__file__).parents[3] / "conf" / "systemd" / "greenq.service"
 
 
 class Manager:
@@ -160,3 +167,15 @@ class TestWhatIsSaid:
         if beats:
             assert before + 14 < notify.due[0] < time.monotonic() + 16, "half of what systemd waits"
         notify.close()
+
+
+def test_the_unit_that_we_ship_gives_a_worker_the_time_that_it_needs() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(UNIT)
+    service = unit["Service"]
+    assert service["Type"] == "notify"
+    assert service["KillMode"] == "mixed", "else a worker gets each signal twice"
+    assert int(service["TimeoutStopSec"]) > Settings().worker.shutdown_timeout + GRACE
+    assert service["RestartPreventExitStatus"] == str(EXIT_MISTAKE)
+    assert " worker " in service["ExecStart"]

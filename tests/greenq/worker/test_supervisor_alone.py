@@ -85,10 +85,12 @@ def test_a_worker_that_somebody_else_stops_is_started_again(shop: Shop) -> None:
     assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
 
 
-def test_a_neighbour_gives_back_at_once_what_a_dead_process_held(shop: Shop) -> None:
+@pytest.mark.parametrize("pool", ["gevent", "eventlet", "threads"])
+def test_a_neighbour_gives_back_at_once_what_a_dead_process_held(shop: Shop, pool: str) -> None:
     worker = shop.worker(
-        "-P", "gevent", "-c", "1", "--processes", "2", "-n", "w%i@%h", env={"GREENQ_WORKER_LEASE": "60s"}
-    )
+        "-P", pool, "-c", "1", "--processes", "2", "-n", "w%i@%h",
+        env={"GREENQ_WORKER_LEASE": "60s", "SHOP_NO_LIMITS": "1"},
+    )  # fmt: skip
     until(lambda: len(worker.children()) == 2)
     result = shop.send("spin_once", shop.ledger)
     until(lambda: len(shop.lines()) == 1)
