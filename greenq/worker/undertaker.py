@@ -96,6 +96,8 @@ def record(
     try:
         deliveries = broker.take_over(holder, id)
         handler = runner.handlers.get(name)
+        if handler is not None and handler.time_limit == limit:
+            limit = handler.time_limit  # an integer stays one, as where the worker itself records it
         if deliveries:
             for delivery in deliveries:
                 settler.add(runner.over_limit(delivery, limit))
