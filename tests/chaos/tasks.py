@@ -60,7 +60,7 @@ def spin(self: Any, seconds: float) -> str:
     return _end(about, "returned")
 
 
-@app.task(bind=True, name="chaos.fail")
+@app.task(bind=True, name="chaos.fail", throws=(ValueError,))
 def fail(self: Any) -> None:
     """Raise."""
     _end(_begin(self.request), "raised")
@@ -76,5 +76,3 @@ def again(self: Any, times: int) -> str:
         raise self.retry(countdown=0)
     return _end(about, "returned")
 
-
-fail.throws = (ValueError,)
