@@ -18,7 +18,6 @@ from greenq.worker.supervision.handover import EXIT_MISTAKE
 from greenq.worker.supervision.notify import Notify
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
-
 UNIT = Path(__file__).parents[3] / "conf" / "systemd" / "greenq.service"
 
 
