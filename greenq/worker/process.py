@@ -27,12 +27,13 @@ def main(fd: int) -> NoReturn:
     die_with_parent(spec["supervisor"])
     for inherited in (spec["line"], spec["page"]):
         os.set_inheritable(inherited, False)
-    from greenq.errors import BrokerUnreachable, GreenqError
+    from greenq.errors import BrokerError, GreenqError
     from pools.errors import PoolError
 
     try:
         code = run(spec)
-    except BrokerUnreachable as error:
+    except BrokerError as error:
+        # One that refuses (it still loads its data, or only reads) is as much away as one that does not answer.
         tell(f"greenq worker: {error}")
         code = EXIT_UNAVAILABLE
     except (GreenqError, PoolError) as error:

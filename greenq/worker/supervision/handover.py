@@ -20,7 +20,7 @@ __all__ = [
 EXIT_MISTAKE = 2
 """A worker that ends so was set up wrongly: starting it again would not help."""
 EXIT_UNAVAILABLE = 69
-"""A worker that ends so could not reach its broker, at its start or for longer than `broker.patience`.
+"""A worker that ends so could not use its broker, at its start or for longer than `broker.patience`.
 
 Source: EX_UNAVAILABLE of sysexits.h.
 """
