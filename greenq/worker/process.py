@@ -33,7 +33,7 @@ def main(fd: int) -> NoReturn:
     try:
         code = run(spec)
     except BrokerError as error:
-        # One that refuses (it still loads its data, or only reads) is as much away as one that does not answer.
+        # One that refuses (it still loads its data, or only reads) is as much away as one that is silent.
         tell(f"greenq worker: {error}")
         code = EXIT_UNAVAILABLE
     except (GreenqError, PoolError) as error:
