@@ -283,6 +283,10 @@ class OneResult:
 
 def _record(rng: Random) -> bytes:
     raw = rng.choice(samples.records())
+    if rng.random() < 0.1:
+        kind = rng.choice(list(samples.COMPRESSIONS.values()))
+        raw = b"greenq/" + kind.encode() + b"\n" + samples.compress(raw, kind)
+        return spoil_bytes(rng, raw)
     if rng.random() < 0.3:
         return spoil_bytes(rng, raw, samples.records())
     return as_json(rng, spoil_tree(rng, json.loads(raw)))
