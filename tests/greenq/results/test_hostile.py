@@ -17,7 +17,7 @@ PATIENCE = 30.0
 HOSTILE: dict[str, tuple[bytes, type[GreenqError]]] = {
     "a bomb": (b"greenq/application/x-gzip\n" + zlib.compress(b" " * 50 * MIB), BodyTooLarge),
     "a giant": (b'{"task_id":"1","status":"SUCCESS","result":"' + b"x" * 2 * MIB + b'"}', BodyTooLarge),
-    "an abyss": (b'{"task_id":"1","status":"SUCCESS","result":' + b"[" * 9000 + b"]" * 9000 + b"}", DecodeError),
+    "an abyss": (b'{"task_id":"1","status":"x","result":' + b"[" * 9000 + b"]" * 9000 + b"}", DecodeError),
     "no JSON": (b"\x80\x04N.", DecodeError),
     "no record": (b"[1]", DecodeError),
     "an unknown compression": (b"greenq/application/x-nothing\n{}", DecodeError),
