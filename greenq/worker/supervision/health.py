@@ -113,12 +113,15 @@ class Health:
 
     def _accept(self) -> None:
         assert self._selector is not None
+        if len(self._connections) >= MOST_CONNECTIONS:
+            self._drop(next(iter(self._connections)))
         try:
             client, _ = self._listener.accept()
         except OSError:
+            # It went away again, or no more files may be opened: then the oldest makes room too.
+            if self._connections:
+                self._drop(next(iter(self._connections)))
             return
-        if len(self._connections) >= MOST_CONNECTIONS:
-            self._drop(next(iter(self._connections)))
         client.setblocking(False)
         connection = Connection(client, self._answer)
         self._connections[connection] = None
