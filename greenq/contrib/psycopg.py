@@ -22,6 +22,8 @@ __all__ = ["CancelStatements", "cancel_what_is_interrupted", "close"]
 
 PATIENCE = 2.5
 """Seconds until the server must have answered: within what a task has after its hard limit."""
+AGAIN = 0.2
+"""Seconds until a server that has not ended the statement is asked once more."""
 
 
 class CancelStatements(Middleware):
@@ -80,13 +82,8 @@ def _cancel(connection: Any, gen: Any) -> None:
 
     if connection.pgconn.transaction_status != TransactionStatus.ACTIVE:
         return
-    deadline = time.monotonic() + PATIENCE
     try:
-        if hasattr(connection, "cancel_safe"):
-            connection.cancel_safe(timeout=PATIENCE)
-        else:
-            connection.cancel()
-        _read_to_the_end(connection.pgconn.socket, gen, deadline)
+        _cancel_until_read(connection, gen, time.monotonic() + PATIENCE)
     except QueryCanceled:
         pass  # as expected
     except BaseException as error:
@@ -96,13 +93,22 @@ def _cancel(connection: Any, gen: Any) -> None:
             raise
 
 
-def _read_to_the_end(fd: int, gen: Any, deadline: float) -> None:
-    """Go on with psycopg's generator until it has the statement's end."""
+def _cancel_until_read(connection: Any, gen: Any, deadline: float) -> None:
+    """Cancel, and go on with psycopg's generator until it has the statement's end.
+
+    Again and again: a server forgets a request that overtakes the statement.
+    """
     from psycopg.waiting import Ready
 
+    fd = connection.pgconn.socket
     with contextlib.suppress(StopIteration):
-        while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            gen.send(Ready.R)
+        while (left := deadline - time.monotonic()) > 0:
+            if hasattr(connection, "cancel_safe"):
+                connection.cancel_safe(timeout=left)
+            else:
+                connection.cancel()
+            while select.select([fd], [], [], min(AGAIN, max(0.0, deadline - time.monotonic())))[0]:
+                gen.send(Ready.R)
         raise TimeoutError("the server does not end the statement")
 
 

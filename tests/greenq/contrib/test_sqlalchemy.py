@@ -44,3 +44,12 @@ def test_what_a_limit_ends_gives_back_its_connection(bank: Shop, few: Few, count
     assert count.end() <= ROOM
     until(lambda: set(few.states()) <= {"idle"}, what="nothing runs on the server")
     assert "Traceback" not in worker.output.split("failed", 1)[0]
+
+
+def test_a_child_process_interrupts_its_statement_at_the_soft_limit(bank: Shop, few: Few) -> None:
+    start(bank, few, "prefork", 2)
+    ways = ("scoped", "forgotten", "careful", "rests")
+    assert set(ends(bank.app.send_many(Call("bank.soft", (how,)) for how in ways))) == {
+        "SoftTimeLimitExceeded"
+    }
+    until(lambda: set(few.states()) <= {"idle"}, what="nothing runs on the server")
