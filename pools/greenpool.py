@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import ref
 
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from pools import greenthreads, native
 from pools.base import Blocking, Call, Running, Service, Watch
@@ -39,6 +40,8 @@ class GreenPool(GreenThreads):
         self._home = self._ident()
         self._thread_id: int = native.original("_thread", "get_native_id")()
         self._unforced = True
+        self._given_up: list[ref[greenlet]] = []
+        """Green threads whose calls were abandoned, and which may still run."""
         self._ping: Ping | None = None
         self._ping_lock = native.Lock()
 
@@ -178,6 +181,8 @@ class GreenPool(GreenThreads):
         if not call.finished:
             # Neither waited for nor reused, whatever becomes of it.
             self._threads.discard(call.place)
+            self._given_up = [given_up for given_up in self._given_up if given_up() is not None]
+            self._given_up.append(ref(call.place))
             self._forget(call, Killed("the call was killed, and goes on"))
             report(call)
 
@@ -236,8 +241,9 @@ class GreenPool(GreenThreads):
             return _blocking_coroutine(places)
         frame = sys._current_frames().get(self._home)
         # The one that runs has no frame to be found at its green thread: that is in the native thread.
-        call = next((c for c, place in places if place and not place.dead and place.gr_frame is None), None)
-        return Blocking(call, stack(frame, greenthreads.__file__), self._thread_id)
+        call = next((call for call, place in places if _runs(place)), None)
+        abandoned = call is None and any(_runs(given_up()) for given_up in self._given_up)
+        return Blocking(call, stack(frame, greenthreads.__file__), self._thread_id, abandoned)
 
     def breathed(self) -> float:
         if self._ident() == self._home:
@@ -305,6 +311,11 @@ class GreenPool(GreenThreads):
         self._hub.soon_from_outside(self._hub.start, close)
         ended.wait(None if timeout is None else timeout + 2 * GRACE)
         return outcome == [True]
+
+
+def _runs(thread: greenlet | None) -> bool:
+    """Whether it is the one that its native thread runs now; seen from another."""
+    return bool(thread) and thread is not None and not thread.dead and thread.gr_frame is None
 
 
 def _blocking_coroutine(places: list[tuple[Call, Any]]) -> Blocking | None:

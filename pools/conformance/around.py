@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pools.conformance.chores as chores
@@ -122,6 +123,25 @@ class AroundTheCalls(Workbench):
                 assert pool.breathed() < 5
             (tmp_path / "gate").touch()
 
+    def test_what_blocks_a_pool_after_it_was_abandoned_is_told(self, tmp_path: Path) -> None:
+        with self.make(1) as pool:
+            if pool.features.patches is None:
+                return
+            observers: list[native.NativeThread] = []
+            seen: list[tuple[float, Blocking | None]] = []
+            call = pool.spawn(_swallow_then_block, tmp_path / "started", observers)
+            assert until(pool, (tmp_path / "started").exists)
+            pool.kill(call)
+            pool.abandon(call)
+            assert until(pool, lambda: call.finished)
+            observers.append(native.start(functools.partial(_observe_block, pool, seen), "observer"))
+            assert until(pool, lambda: not observers[0].alive)
+            assert seen, "the pool always answered"
+            for _, blocking in seen:
+                assert blocking is not None
+                assert blocking.call is None
+                assert blocking.abandoned
+
     # ── coroutine functions ──────────────────────────────────────────────────────────────────────────────
 
     def test_bind_leaves_plain_functions_callable(self) -> None:
@@ -173,7 +193,8 @@ def _watch_from_outside(pool: Pool) -> Watch:
 
 
 def _observe_block(pool: Pool, seen: list[tuple[float, Blocking | None]]) -> None:
-    for _ in range(6):
+    end = time.monotonic() + 20
+    while len(seen) < 3 and time.monotonic() < end:
         seconds = pool.breathed()
         if seconds > 0.3:
             seen.append((seconds, pool.blocking()))
@@ -181,6 +202,14 @@ def _observe_block(pool: Pool, seen: list[tuple[float, Blocking | None]]) -> Non
 
 def _block_the_pool(observer: native.NativeThread) -> None:
     _block_the_hub(observer)
+
+
+def _swallow_then_block(started: Path, observers: list[native.NativeThread]) -> None:
+    started.touch()
+    while not observers:
+        with suppress(BaseException):
+            native.Signal().wait(0.02)
+    _block_the_hub(observers[0])
 
 
 async def _block_as_coroutine(observer: native.NativeThread) -> None:

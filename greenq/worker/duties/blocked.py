@@ -165,4 +165,4 @@ def title(block: Block) -> str:
     """A task as log lines name it."""
     if block.name:
         return plain(f"{block.name}[{block.id}]")
-    return "a coroutine that was ended" if block.deadline else "something that is no task's own code"
+    return "a task that was ended" if block.deadline else "something that is no task's own code"

@@ -135,8 +135,8 @@ class Watch:
             self._undertaking = None
         if block is not None and not block.id and is_over(block, now):
             say(
-                f"{self._who} still runs a coroutine that was ended, and that lets no other run: it is "
-                "replaced; what else it ran is delivered again, and not charged"
+                f"{self._who} still runs a task that was ended, and that lets no other run: it is replaced; "
+                "what else it ran is delivered again, and not charged"
             )
             self._child.kill()
         elif block is not None and is_over(block, now + GRACE + AHEAD):
