@@ -159,17 +159,22 @@ class Consumer:
             self._unreached = False
             if self.reach is not None:
                 self.reach.succeeded("fetch")
-        for delivery in deliveries:
-            if delivery.attempts:
-                self.suspects.add(delivery)
-            else:
-                self._reserved.append(self._run_of(delivery))
+        normal = [delivery for delivery in deliveries if not delivery.attempts]
+        if len(normal) < len(deliveries):
+            for delivery in deliveries:
+                if delivery.attempts:
+                    self.suspects.add(delivery)
+        self._reserved.extend(self._runs_of(normal))
         if not deliveries and self.on_idle is not None and not self.running() and not len(self.suspects):
             self.on_idle()
 
-    def _run_of(self, delivery: Delivery) -> Run:
-        name = name_of(delivery.message) if delivery.message is not None else None
-        return Run(delivery, self._runner.handlers.get(name) if name is not None else None)
+    def _runs_of(self, deliveries: Sequence[Delivery]) -> list[Run]:
+        handlers = self._runner.handlers
+        runs = []
+        for delivery in deliveries:
+            name = name_of(delivery.message) if delivery.message is not None else None
+            runs.append(Run(delivery, handlers.get(name) if name is not None else None))
+        return runs
 
     def _begin(self, suspects: Sequence[Delivery], done: Callable[[Call], None]) -> list[Delivery]:
         """Run suspects, and tell their ends to `done` too; those that can be run."""
@@ -180,7 +185,7 @@ class Consumer:
             finally:
                 done(call)
 
-        runs = [self._run_of(delivery) for delivery in suspects]
+        runs = self._runs_of(suspects)
         self._settle_early(runs)
         started = [run.delivery for run in runs]
         try:
