@@ -75,4 +75,3 @@ def again(self: Any, times: int) -> str:
         _end(about, "retried")
         raise self.retry(countdown=0)
     return _end(about, "returned")
-
