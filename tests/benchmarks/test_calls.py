@@ -17,7 +17,7 @@ MOST = {
     ("sqlite", 100): 40,
     ("redis", 1): 145,
     ("redis", 100): 40,
-    ("amqp", 1): 200,
+    ("amqp", 1): 190,
     ("amqp", 100): 60,
 }
 """Python calls for one message by broker and slots, in all threads, those of other libraries included."""
