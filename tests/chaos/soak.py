@@ -10,6 +10,7 @@ import argparse
 import mmap
 import random
 import statistics
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -171,4 +172,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # Ended from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))
