@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import mmap
 import random
-import statistics
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Iterator
