@@ -68,7 +68,8 @@ def _key(key: Key, names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     if key.required:
         del about["default"]
     if key.kind == "texts":
-        return {**about, "type": "array", "minItems": 1, "uniqueItems": True, "items": _text(key, names)}
+        least = 1 if key.default else 0
+        return {**about, "type": "array", "minItems": least, "uniqueItems": True, "items": _text(key, names)}
     if key.kind == "named_texts":
         return {**about, "type": ["object", "null"], "additionalProperties": {"type": "string"}}
     if key.record is not None and key.kind == "records":

@@ -131,7 +131,7 @@ class Resolution:
             return self._report(
                 path, given, Wrong("must be a list", "" if "://" in mend or "@" in mend else mend)
             )
-        if not given.value:
+        if not given.value and key.default:
             return self._report(
                 path, given, Wrong("must name at least one", f"the default is [{', '.join(key.default)}]")
             )
