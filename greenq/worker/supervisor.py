@@ -253,7 +253,8 @@ class Supervisor:
 
     def _left_empty(self, place: Place, child: Child, code: int) -> None:
         """Who worked in `place` has ended, and no successor was coming up."""
-        lived = time.monotonic() - child.started
+        # A start that fails slowly is no life.
+        lived = time.monotonic() - child.started if child.came_up else 0.0
         how = f"(process {child.pid}) {_how(code)}"
         place.start_at = 0.0
         if child.finished and code == 0:

@@ -16,7 +16,7 @@ import pytest
 from greenq import AsyncResult, GreenQ
 
 HERE = Path(__file__).parent
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a test gives up waiting: generous, for a machine that is busy with other things."""
 
 

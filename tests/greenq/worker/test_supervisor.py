@@ -18,6 +18,9 @@ from greenq.worker.supervision.child import Child
 from greenq.worker.supervisor import Supervisor
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 
+LONG = 90.0
+"""Seconds for several starts, one after the other, on a machine that is busy with other things."""
+
 
 def test_a_mistake_in_the_set_up_ends_the_command_with_one_line(shop: Shop) -> None:
     worker = shop.worker(
@@ -35,7 +38,7 @@ def test_a_worker_that_never_comes_up_is_given_up(shop: Shop) -> None:
         "import os\nfrom greenq import GreenQ\napp = GreenQ('b')\nos._exit(9)\n"
     )
     worker = shop.worker("-A", "broken", ready=False)
-    assert worker.wait(60) == 1
+    assert worker.wait(LONG) == 1
     assert "giving up" in worker.output
 
 
@@ -154,10 +157,10 @@ def test_a_process_that_died_does_not_hold_up_the_replacing(shop: Shop) -> None:
         os.kill(worker.children()[-1], signal.SIGKILL)
         until(lambda: len(worker.children()) == 1 or first[-1] not in worker.children())
     worker.signal(signal.SIGHUP)
-    until(lambda: len(worker.children()) == 2 and not set(first) & set(worker.children()))
+    until(lambda: len(worker.children()) == 2 and not set(first) & set(worker.children()), LONG)
     second = worker.children()
     worker.signal(signal.SIGHUP)
-    until(lambda: len(worker.children()) == 2 and not set(second) & set(worker.children()))
+    until(lambda: len(worker.children()) == 2 and not set(second) & set(worker.children()), LONG)
 
 
 def test_signals_again_and_again_do_not_put_off_the_end(monkeypatch) -> None:
