@@ -17,6 +17,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 from tests.chaos.proxy import FaultProxy
 from tests.rabbit import RabbitServer, shared_rabbit
 from tests.servers import RedisServer, free_port
@@ -26,6 +28,7 @@ __all__ = ["STAGES", "Fault", "Stage"]
 Fault = tuple[Callable[[], object], Callable[[], object]]
 """What makes the broker fail, and what brings it back."""
 PATIENCE = 60.0
+CLOSE_ALL = '[rabbit_networking:close_connection(C, "tests") || C <- rabbit_networking:connections()]'
 
 
 class Stage(ABC):
@@ -221,10 +224,10 @@ class AmqpStage(Stage):
         self._add_network([self.proxy, self.second], 400)
         self.faults |= {
             "node": (self._next_node, self.faults["refuse"][1]),
-            "close": (self._close_all, lambda: None),
+            "close": (lambda: self._call(CLOSE_ALL), lambda: None),
             "restart": (self.server.kill, self.server.start),
             "flow": (lambda: self._memory("0.00000001"), lambda: self._memory("0.9")),
-            "revoke": (self._shut_out, lambda: self._password("pw")),
+            "revoke": (self._shut_out, lambda: self._call(self._password("pw"))),
             "busy": (lambda: self._stop(signal.SIGSTOP), lambda: self._stop(signal.SIGCONT)),
         }
 
@@ -238,22 +241,19 @@ class AmqpStage(Stage):
     def _memory(self, share: str) -> None:
         self._call(f"vm_memory_monitor:set_vm_memory_high_watermark({share})")
 
-    def _password(self, word: str) -> None:
-        user = f'<<"{self.user}">>, <<"{word}">>, <<"tests">>'
-        self._call(f"rabbit_auth_backend_internal:change_password({user})")
+    def _password(self, word: str) -> str:
+        return f'rabbit_auth_backend_internal:change_password(<<"{self.user}">>, <<"{word}">>, <<"tests">>)'
 
     def _shut_out(self) -> None:
-        self._password("changed")
-        self._close_all()
-
-    def _close_all(self) -> None:
-        self._call('[rabbit_networking:close_connection(C, "tests") || C <- rabbit_networking:connections()]')
+        self._call(f"{self._password('changed')}, {CLOSE_ALL}")
 
     def _stop(self, signum: int) -> None:
         os.killpg(self.server.process.pid, signum)
 
     def connections(self) -> int:
-        return int(self.server.control("eval", "length(rabbit_networking:connections())."))
+        server = psutil.Process(self.server.process.pid)
+        ends = [end for one in server.children(recursive=True) for end in one.net_connections("tcp")]
+        return sum(end.laddr.port == self.server.port and bool(end.raddr) for end in ends)
 
     def close(self) -> None:
         self.proxy.close()
