@@ -53,6 +53,14 @@ def page() -> Iterator[Page]:
         yield page
 
 
+@pytest.fixture(autouse=True)
+def outside_of_tasks() -> Iterator[None]:
+    """Leave no request behind: what comes next is no task."""
+    token = current.set(None)
+    yield
+    current.reset(token)
+
+
 def begin(name: str, id: str = "an-id", **headers: object) -> None:
     current.set(Request(TaskCall((), {}, {}, {"id": id, "task": name, **headers})))
 
