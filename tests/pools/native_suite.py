@@ -74,6 +74,28 @@ def test_a_signal_wakes_all_who_wait() -> None:
     assert all(thread.join(20) for thread in threads)
 
 
+def test_a_green_thread_is_woken_by_another_before_the_hub_looks_at_its_sockets() -> None:
+    if "gevent" not in WORLD:
+        return  # eventlet looks at its sockets in every turn
+    import gevent
+    from gevent.hub import get_hub
+
+    loop, signal, turns = get_hub().loop, native.Signal(), [0]
+    waiter = gevent.spawn(signal.wait, 20)
+    gevent.sleep(0.01)
+
+    def turn() -> None:
+        turns[0] += 1
+        if not waiter.dead and turns[0] < 10_000:
+            loop.run_callback(turn)
+
+    loop.run_callback(turn)
+    signal.set()
+    waiter.join(20)
+    assert waiter.value
+    assert turns[0] < 10
+
+
 def test_no_wakeup_is_lost_between_many_threads() -> None:
     for _ in range(300):
         there, back = native.Signal(), native.Signal()
