@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chaos.checker import Report, check
 from tests.chaos.commands import Command
 from tests.chaos.failpoints import FUSED, SEPARATE, arm, struck
-from tests.chaos.kills import Progress, left_in, recorded
+from tests.chaos.kills import STALLED, Progress, left_in, recorded
 from tests.chaos.ledger import Ledger
 from tests.chaos.producer import Producer, short
 from tests.chaos.sites import Site, open_site
@@ -62,8 +62,8 @@ def _pass(site: Site, pool: str, point: Path, progress: Progress, count: int, na
     """Start a command, and wait until `count` calls have ended; whether it crashed on the way."""
     command = Command(site, pool, settings={"worker.lease": "30s"}, failpoint=point, name=f"w{name}")
     try:
-        deadline = time.monotonic() + PATIENCE
-        while progress.count() < count and time.monotonic() < deadline:
+        progress.moved = time.monotonic()
+        while progress.count() < count and time.monotonic() - progress.moved < STALLED:
             time.sleep(0.01)
         return struck(point)
     finally:

@@ -16,13 +16,13 @@ from tests.chaos.ledger import END, Follower, Ledger
 from tests.chaos.producer import Maker, Producer, mixed
 from tests.chaos.sites import Site, open_site
 
-__all__ = ["Kills", "Progress", "finish", "kill_at_random", "left_in", "recorded"]
+__all__ = ["STALLED", "Kills", "Progress", "finish", "kill_at_random", "left_in", "recorded"]
 
 LEASE = 2.0
 KILLS_OF_A_COMMAND = 4
 """After so many kills of its workers a supervisor is killed too: the restarts of a new one are prompt."""
 MAX_DELIVERIES = 50
-STALLED = 60.0
+STALLED = 120.0
 """Seconds without any progress after which what is left counts as lost or stuck."""
 
 
