@@ -20,8 +20,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz.accounts import put_into
 from tests.fuzz.child import NUMBER
-from tests.fuzz.queues import QUEUES, put_into
+from tests.fuzz.queues import QUEUES
 from tests.fuzz.readers import READERS
 from tests.fuzz.search import Find, Report, input_of, numbers, search
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.queues import QUEUES, put_into
+from tests.fuzz.accounts import put_into
+from tests.fuzz.queues import QUEUES
 
 MESSAGES = 400
 SEED = 2026
