@@ -149,6 +149,8 @@ class Inbox:
         """Let the server push, at most one message from each queue."""
         frames = []
         with self._lock:
+            if session.number != self._number:
+                return  # somebody else has begun a new one, where nothing waits yet
             # Those cancelled before bring nothing any more; if one does, it goes back.
             self._queues = {tag: queue for queue, tag in self._consumers.items()}
             for queue in queues:

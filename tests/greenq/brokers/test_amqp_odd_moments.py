@@ -89,3 +89,18 @@ def test_a_charge_beside_a_sweep_leaves_nothing_with_nobody(broker: AmqpBroker) 
         again = broker.fetch(["q"], 50, 0.5)
         found += sum(settle(broker, again, Verdict.ACK))
     assert broker.depth()["q"].ready == 0
+
+
+def test_waiting_by_a_session_that_is_over_leaves_no_trace_in_the_next_one(broker: AmqpBroker) -> None:
+    """A charge or a sweep may have begun the next one: what seems to wait there would never be told."""
+    inbox = broker._inbox
+    assert broker.fetch(["q"], 1, 0.1) == []
+    old = inbox.line.session(time.monotonic() + PATIENCE)
+    old.connection.close()
+    until(lambda: old.lost is not None, "the end of the connection")
+    until(lambda: inbox.line._drop(old) is None and inbox.line.alive is None, "its going")
+    new = inbox.line.session(time.monotonic() + PATIENCE)
+    assert new.number != old.number
+    inbox._subscribe(old, ["q"], time.monotonic() + PATIENCE)
+    broker.publish([make("told")], PATIENCE)
+    assert ids(broker.fetch(["q"], 1, PATIENCE)) == ["told"]
