@@ -19,7 +19,10 @@ from greenq.errors import MessageError
 from greenq.message import Message
 from greenq.shortrepr import shortrepr
 
-__all__ = ["HEADERS", "TaskCall", "is_storable", "moment", "name_of", "read", "template"]
+__all__ = ["HEADERS", "Key", "TaskCall", "is_storable", "key_of", "moment", "name_of", "read", "template"]
+
+Key = tuple[str, str, int]
+"""Queue, id and number of the retry: names one call of a task."""
 
 HEADERS: dict[str, Any] = {
     "lang": "py",
@@ -90,6 +93,15 @@ def template(task: str, origin: str, ignore_result: bool | None) -> dict[str, An
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def key_of(message: Message) -> Key | None:
+    """What a redelivery is recognised by; a retry has the same id but another number."""
+    id = message.headers.get("id")
+    if not isinstance(id, str) or not id:
+        return None
+    retries = message.headers.get("retries")
+    return message.queue, id, retries if isinstance(retries, int) else 0
 
 
 def name_of(message: Message) -> str | None:

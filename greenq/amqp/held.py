@@ -8,26 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from greenq.message import Message
+from greenq.protocol import Key
 from pools import native
 
-__all__ = ["Held", "Ledger", "key_of"]
+__all__ = ["Held", "Ledger"]
 
 REMEMBERED = 100_000
 """Ends of deliveries that are remembered in case the server sends them again."""
 
-Key = tuple[str, str, Any]
 Token = tuple[str, int, int]
 """Which ledger, and what the delivery was first called: session and tag."""
-
-
-def key_of(message: Message) -> Key | None:
-    """What a redelivery is recognised by; a retry has the same id but another number."""
-    id = message.headers.get("id")
-    if not isinstance(id, str) or not id:
-        return None
-    retries = message.headers.get("retries")
-    return message.queue, id, retries if isinstance(retries, int) else 0
 
 
 class Held:

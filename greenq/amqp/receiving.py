@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from greenq.amqp.envelope import Unreadable, attempts_of, due_of, unpack
 from greenq.amqp.failures import Failure
-from greenq.amqp.held import Ledger, key_of
+from greenq.amqp.held import Ledger
 from greenq.amqp.inbox import Found, Inbox
 from greenq.amqp.settling import Settler
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Settlement, Verdict
+from greenq.protocol import key_of
 
 __all__ = ["Receiver"]
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from greenq.failures import plain
-from greenq.message import Delivery, Message, Outcome, Verdict
+from greenq.message import Delivery, Outcome, Verdict
+from greenq.protocol import Key, key_of
 from greenq.worker.settler import Settler
 
-__all__ = ["Key", "Reruns", "key_of"]
+__all__ = ["Reruns"]
 
 log = logging.getLogger("greenq.suspects")
 
@@ -27,17 +28,9 @@ REMEMBERED = 4_000
 VANISHED = 0.5
 """Seconds after which a run that is neither under way nor waits to be committed is over."""
 
-Key = tuple[str, str, int]
 
-
-def key_of(message: Message | None) -> Key | None:
-    """What a redelivery is recognised by; a retry has the same id but another number."""
-    if message is None:
-        return None
-    id, retries = message.headers.get("id"), message.headers.get("retries")
-    if not isinstance(id, str) or not id:
-        return None
-    return message.queue, id, retries if isinstance(retries, int) else 0
+def _key(delivery: Delivery) -> Key | None:
+    return key_of(delivery.message) if delivery.message is not None else None
 
 
 class Reruns:
@@ -63,7 +56,7 @@ class Reruns:
 
     def _remember(self, outcome: Outcome) -> None:
         """A settlement was refused: keep what the run left behind, if it had come to an end."""
-        settlement, key = outcome.settlement, key_of(outcome.delivery.message)
+        settlement, key = outcome.settlement, _key(outcome.delivery)
         if key is None or settlement is None or settlement.verdict not in (Verdict.ACK, Verdict.DEAD):
             return
         nobody = Delivery(None, outcome.delivery.queue, None)  # the message itself comes again
@@ -80,7 +73,7 @@ class Reruns:
         live = self._live() if deliveries else set()
         others = []
         for delivery in deliveries:
-            key = key_of(delivery.message)
+            key = _key(delivery)
             if key is not None and self._end(key, delivery):
                 continue
             if key is None or key not in live:
@@ -118,8 +111,8 @@ class Reruns:
 
     def _live(self) -> set[Key | None]:
         """What runs here, or has run and waits to be committed."""
-        live = {key_of(delivery.message) for delivery in self._running()}
-        live.update(key_of(outcome.delivery.message) for outcome in self._settler.pending())
+        live = {_key(delivery) for delivery in self._running()}
+        live.update(_key(outcome.delivery) for outcome in self._settler.pending())
         return live
 
 

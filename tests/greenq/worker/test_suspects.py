@@ -11,9 +11,9 @@ import pytest
 from greenq import GreenQ
 from greenq.brokers.memory import MemoryBroker
 from greenq.message import Delivery, Depth, Result
+from greenq.protocol import key_of
 from greenq.testing.messages import PATIENCE, make, take, until
 from greenq.worker import suspects
-from greenq.worker.reruns import key_of
 from greenq.worker.worker import Worker
 from pools import table
 
@@ -330,4 +330,3 @@ def test_a_redelivery_is_known_by_queue_id_and_number_of_the_retry() -> None:
     assert key != key_of(make("a", "other"))
     assert key != key_of(make("a", headers={"id": "a", "retries": 1}))
     assert key_of(make("")) is None
-    assert key_of(None) is None
