@@ -32,7 +32,7 @@ def test_a_name_is_found() -> None:
 
 @pytest.mark.parametrize("name", ["nobody.invalid", "a" * 300, "b\N{SNOWMAN}" * 100, "two..dots"])
 def test_a_name_that_nobody_has_is_an_error(name: str) -> None:
-    with pytest.raises(OSError, match="(?i)name"):
+    with pytest.raises(OSError, match=r"(?i)name"):
         places(name, 80, soon())
     assert not dialing._lookups
 
