@@ -153,6 +153,8 @@ def kill_at_random(plan: Kills) -> Report:
             code, _ = command.stop(60.0)
             if code != 0:
                 report.problems.append(f"a command ended with {code}")
+        if report.lost and (held := left_in(app)):
+            report.problems.append(f"of these were held by workers that never ran them: {held}")
         return report
     finally:
         victims.close()
