@@ -13,6 +13,7 @@ from greenq.errors import BrokerError
 from greenq.message import Delivery, Message, Result, Settlement, Verdict
 from greenq.redis.client import Client
 from greenq.redis.envelope import pack
+from greenq.redis.failures import Failure
 from greenq.redis.keys import Keys
 from greenq.redis.scripts import ACKNOWLEDGE, CHARGE, COMMIT
 
@@ -151,6 +152,8 @@ def carry_out(client: Client, keys: Keys, steps: Sequence[Step], deadline: float
         for some in _chunks(places, [step.size for step in steps]):
             arguments = [argument for i in some for argument in steps[i].arguments(keys)]
             replies = client.script(COMMIT, (*head, *arguments), deadline, again=True)
+            if not isinstance(replies, list) or len(replies) != len(some):
+                raise Failure(f"the answer to a settlement makes no sense: {replies!r:.80}", True)
             for i, state in zip(some, replies, strict=True):
                 states[i] = state
     return states
