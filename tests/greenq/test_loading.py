@@ -112,6 +112,6 @@ def test_a_mistake_in_its_configuration_stays_one() -> None:
 
 def test_a_directory_without_an_init_file_inside_a_package_is_found() -> None:
     find("shop_one.plain.tasks:app")
-    with pytest.raises(AppError, match="shop_one.plain.tasks"):
+    with pytest.raises(AppError, match=r"shop_one\.plain\.tasks"):
         find("shop_one.plain.task")
     assert load_app("shop_one.plain.tasks:app").main == "plain"
