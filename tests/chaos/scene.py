@@ -226,6 +226,7 @@ class Scene:
     ) -> None:  # fmt: skip
         self.name = name
         self.stage = stage
+        self._late: set[int] = set()  # what was not done in time once: nobody waits for it again
         self._pause = pause
         self._counted = counted
         self.directory = Path(tempfile.mkdtemp(prefix="greenq-faults-"))
@@ -275,8 +276,9 @@ class Scene:
         inject, heal = self.stage.faults[kind]
         self.load.on()
         time.sleep(random.uniform(0.5, 1.0) * self._pause)
-        if kind in self.stage.drained:
+        if kind in self.stage.quiet | self.stage.drained:
             self.load.off()
+        if kind in self.stage.drained:
             self._wait(self._done, QUIET_WITHIN)
         inject()
         time.sleep(hold)
@@ -294,8 +296,9 @@ class Scene:
         quiet = self._wait(self._done, QUIET_WITHIN)
         report.quietest = max(report.quietest, time.monotonic() - returned)
         if not quiet:
-            missing = len(self.load.confirmed - self.traces.ended)
-            report.problems.append(f"{kind} #{report.times}: {missing} not done, depth {self._depth()}")
+            late = self.load.confirmed - self.traces.ended - self._late
+            self._late |= late
+            report.problems.append(f"{kind} #{report.times}: {len(late)} not done, depth {self._depth()}")
         report.times += 1
         worker = self._worker()
         if worker != self.worker:
@@ -309,7 +312,7 @@ class Scene:
             return str(error)
 
     def _done(self) -> bool:
-        if self.load.confirmed - self.traces.ended:
+        if self.load.confirmed - self.traces.ended - self._late:
             return False
         try:
             depth = self.load.app.broker.depth().get("celery")
