@@ -61,11 +61,12 @@ class Charger:
             gone: set[int] = set()
             by_queue: dict[str, list[tuple[Held, Message, int]]] = {}
             for held, one in zip(helds, deliveries, strict=True):
-                if held is not None and not self._ledger.valid(held):
+                if held is None:
+                    continue
+                if not self._ledger.still_held(held, False):
                     # Nobody will run it: when it returns it is no more than any other.
-                    self._ledger.lose(held, False)
                     gone.add(id(held))
-                elif held is not None and one.message is not None:
+                elif one.message is not None:
                     entry = held, one.message, one.attempts + more
                     by_queue.setdefault(one.queue, []).append(entry)
             for queue, entries in by_queue.items():

@@ -172,14 +172,29 @@ class Ledger:
         for tag in tags:
             self._tags.pop(tag, None)
 
+    def still_held(self, held: Held, ended: bool) -> bool:
+        """Whether the server still knows it as ours; if not, it is lost (see `lose`).
+
+        One step: were it recognised again in between (see `known`), nobody would ever run or end it.
+        """
+        with self.lock:
+            if self.valid(held):
+                return True
+            self._lose(held, ended)
+            return False
+
     def lose(self, held: Held, ended: bool) -> None:
         """Its lease was lost; `ended` if its task has come to an end all the same."""
+        with self.lock:
+            self._lose(held, ended)
+
+    def _lose(self, held: Held, ended: bool) -> None:
         if held.key is None:
             return
-        with self.lock:
-            self._orphans.pop(held.key, None)
-            if ended:
-                _remember(self._finished, held.key, None)
+        if self._orphans.get(held.key) is held:
+            del self._orphans[held.key]
+        if ended:
+            _remember(self._finished, held.key, None)
 
     # ── giving back ──────────────────────────────────────────────────────────────────────────────────────
 

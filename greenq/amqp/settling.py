@@ -50,11 +50,12 @@ class Settler:
         for i, (held, one) in enumerate(zip(helds, settlements, strict=True)):
             if held is None:
                 continue
-            if self._ledger.valid(held) and self._line.alive is not None:
+            ended = one.verdict is Verdict.ACK
+            if self._line.alive is None:
+                self._ledger.lose(held, ended)
+            elif self._ledger.still_held(held, ended):
                 pairs.append((held, one))
                 done[i] = True
-            else:
-                self._ledger.lose(held, one.verdict is Verdict.ACK)
         if not pairs:
             return done
         try:
@@ -170,5 +171,14 @@ class Settler:
         session = self._line.alive
         if session is None or not tags:
             return
-        frames = [methods.nack(1, tag) for tag in tags]
-        session.call(b"".join(frames) + methods.qos(1, 1), 1, deadline)
+        frames = b"".join(methods.nack(1, tag) for tag in tags) + methods.qos(1, 1)
+        with self._ledger.lock:
+            self._ledger.forget(tags)
+            # Sent under the lock: an acknowledgement of all up to a tag must not meet these.
+            reply = session.connection.send(session.channel, frames, 1)
+        assert reply is not None
+        try:
+            reply.wait(deadline)
+        except Late as late:
+            session.connection.abort(Failure(str(late), True))
+            raise

@@ -140,8 +140,6 @@ class AmqpBroker(Broker):
         self._inbox.wake()
         tags = [found.tag for found in self._inbox.rest()]
         if tags:
-            with self._ledger.lock:
-                self._ledger.forget(tags)
             # Where the connection is lost the server has them back already.
             with suppress(Failure):
                 self._settler.give_back(tags, time.monotonic() + self._timeout)
