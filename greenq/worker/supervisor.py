@@ -202,6 +202,7 @@ class Supervisor:
                 if child.kill_at is not None and child.kill_at <= now:
                     what = "end" if child.stopping else "come up"
                     say(f"worker {place.index} (process {child.pid}) did not {what} in time and is killed")
+                    child.late = True
                     child.kill()
 
     def _give_back(self) -> None:
@@ -237,8 +238,9 @@ class Supervisor:
         if code != 0:
             self._gone.append((child.process, child.killed_at is None))
         if self._stopping:
-            # One that had not come as far as its own handlers ends by the signal itself, holding nothing.
-            if code != -signal.SIGTERM:
+            # One that had not come as far as its own handlers ends by the signal itself, holding nothing; and
+            # one that was ended because of a task is no failure of the command.
+            if code != -signal.SIGTERM and (child.killed_at is None or child.late):
                 self._exitcode = self._exitcode or (code if code > 0 else int(code < 0))
             place.remove(child)
         elif child is place.successor:

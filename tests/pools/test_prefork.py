@@ -241,10 +241,11 @@ def test_a_fork_server_that_takes_no_orders_is_replaced(monkeypatch: pytest.Monk
         call = pool.spawn(time.sleep, 600)
         [nursery] = pool._keeper._nurseries
         assert until(lambda: call.place is not None)
+        child = call.place
         os.kill(nursery.process.pid, signal.SIGSTOP)
 
         def order_until_it_is_heard_no_more() -> bool:
-            nursery.signal(call.place, 0)
+            nursery.signal(child, 0)
             return nursery.process.poll() is not None
 
         assert until(order_until_it_is_heard_no_more)

@@ -67,6 +67,8 @@ class Child:
         """When it is killed, if it has not ended, or come up, by then."""
         self.killed_at: float | None = None
         """When we sent it SIGKILL: its death is then no fault of what it ran."""
+        self.late = False
+        """Whether that was because it had not ended, or come up, in time."""
         self._heard = b""
 
     def hear(self) -> bool:

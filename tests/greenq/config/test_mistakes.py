@@ -78,7 +78,8 @@ MISTAKES = {
     "Celery's old name": (
         "CELERYD_MAX_TASKS_PER_CHILD: 5\n",
         "1: CELERYD_MAX_TASKS_PER_CHILD is no setting here; "
-        "Celery's CELERYD_MAX_TASKS_PER_CHILD is worker.max_tasks here",
+        "Celery's CELERYD_MAX_TASKS_PER_CHILD is worker.max_tasks here: "
+        "counted for a whole process, not for each child",
     ),
     "Celery's name without the section": (
         "worker:\n  prefetch_multiplier: 4\n",

@@ -71,7 +71,7 @@ def check_culprits_and_neighbours(shop: Shop, *culprits: str, options: tuple[str
     for result in guilty:
         assert result.state == "FAILURE"
     worker.signal(signal.SIGTERM)
-    assert worker.wait() == 0
+    assert worker.wait() == 0, worker.output
     assert "Traceback" not in worker.output
     for name, result in zip(culprits, guilty, strict=True):
         assert f"shop.{name}[{result.id}] has kept" in worker.output or (
