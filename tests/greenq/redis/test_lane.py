@@ -46,7 +46,7 @@ def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)  # one of them has sent by now, and waits for its answer
+    time.sleep(1.5)  # one of them has sent by now, and waits for its answer
     with pytest.raises(Late) as caught:
         client.do("ECHO", "impatient", deadline=time.monotonic() + 0.1)
     assert not caught.value.uncertain
