@@ -335,7 +335,7 @@ class Engine:
 
     def abandon(self) -> None:
         """Close, in a forked child, what it inherited of its parent's."""
-        self.inbox.dispose()
+        self.inbox.abandon()
         if self._watch is not None:
             self._watch.close()
 

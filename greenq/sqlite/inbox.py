@@ -141,3 +141,8 @@ class Inbox:
             os.close(self._reader)
             os.close(self._writer)
             self._reader = self._writer = -1
+
+    def abandon(self) -> None:
+        """The same in a forked child, where a thread that stayed behind may hold the lock for ever."""
+        self._lock = native.Lock()
+        self.dispose()
