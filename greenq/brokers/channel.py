@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from queue import Empty
 from typing import Any
 
+from greenq.brokers.folder import mend
 from greenq.brokers.transports import Address
 from greenq.config.masking import mask
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
@@ -86,6 +87,8 @@ class Channel:
             self._connection_errors = tuple(self._connection.connection_errors)
             self._channel = self._connection.channel()
             self._leave_compressed(self._channel)
+            if self.address.transport == "filesystem":
+                mend(self._channel)
             self.era += 1
             self._listed = -LISTING
             self._declared.clear()

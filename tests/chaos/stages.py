@@ -132,7 +132,8 @@ class SentinelStage(Stage):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="greenq-sentinel-"))
-        primary = RedisServer()
+        # Its first copy goes to a replica at once, not after the seconds that Redis waits for further ones.
+        primary = RedisServer("--repl-diskless-sync-delay", "0")
         self.servers = [primary, RedisServer("--replicaof", "127.0.0.1", str(primary.port))]
         self.port = free_port()
         (self.directory / "sentinel.conf").write_text(
@@ -169,7 +170,7 @@ class SentinelStage(Stage):
     def _fail_over(self) -> None:
         self.old = self.primary
         # What a replica has not heard of when its primary dies is lost, as the manual says: let it hear.
-        self.old.do("WAIT", 1, 1500)
+        self._wait(lambda: self.old.do("WAIT", 1, 1500) == 1, "the replica has heard of everything")
         self.old.kill()
 
     def _wait_for_new(self) -> None:
@@ -180,7 +181,9 @@ class SentinelStage(Stage):
 
         self._wait(promoted, "the failover")
         new = self.primary
-        self.old.options = ("--replicaof", "127.0.0.1", str(new.port))
+        self.old.options = (
+            "--replicaof", "127.0.0.1", str(new.port), "--repl-diskless-sync-delay", "0",
+        )  # fmt: skip
         back = threading.Thread(target=self.old.start)
         back.start()
         back.join(PATIENCE)

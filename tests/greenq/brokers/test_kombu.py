@@ -36,9 +36,6 @@ class TestMemory(Sending, Leasing, Upkeep):
 class TestFilesystem(Sending, Leasing, Upkeep, Processes):
     crowd = 200
     names = FILES
-    # kombu takes a file away while another process is still writing it: the manual says so.
-    test_processes_never_get_the_same_message = None
-    test_concurrent_fetchers_never_get_the_same_message = None
 
     def address(self) -> str:
         return f"filesystem://{self.directory}/{next(_numbers)}"

@@ -14,6 +14,7 @@ from greenq.redis.address import parse
 from greenq.redis.client import Client
 from greenq.redis.failures import Failure, Late
 from tests.servers import Proxy, shared_redis
+from tests.waiting import until
 
 ECHOES = Path(__file__).with_name("echoes.py")
 ROOT = Path(__file__).parents[3]
@@ -36,7 +37,7 @@ def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
     proxy = Proxy(shared_redis().port)
     client = Client(parse(f"redis://127.0.0.1:{proxy.port}"))
     assert client.do("ECHO", "first", deadline=time.monotonic() + 5) == b"first"
-    proxy.delay = 1.5
+    proxy.delay = 1.0  # less than what a connection may be silent for while others are answered
     found: list[object] = []
     threads = [
         threading.Thread(
@@ -46,10 +47,12 @@ def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
     ]
     for thread in threads:
         thread.start()
-    time.sleep(1.5)  # one of them has sent by now, and waits for its answer
+    lane = client.lane()
+    until(lambda: len(lane._queue) == 4, "one has sent, and the others wait for their turn")
     with pytest.raises(Late) as caught:
         client.do("ECHO", "impatient", deadline=time.monotonic() + 0.1)
     assert not caught.value.uncertain
+    proxy.delay = 0.0
     for thread in threads:
         thread.join(20)
     assert sorted(map(str, found)) == [f"b'{n}'" for n in range(5)]
