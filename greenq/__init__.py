@@ -14,6 +14,7 @@ from importlib import import_module
 _HOMES = {
     "AsyncResult": "asyncresult",
     "Call": "call",
+    "ChordError": "errors",
     "EagerResult": "eagerresult",
     "GreenQ": "app",
     "GreenqError": "errors",

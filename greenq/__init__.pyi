@@ -2,6 +2,7 @@ from greenq.app import GreenQ as GreenQ
 from greenq.asyncresult import AsyncResult as AsyncResult
 from greenq.call import Call as Call
 from greenq.eagerresult import EagerResult as EagerResult
+from greenq.errors import ChordError as ChordError
 from greenq.errors import GreenqError as GreenqError
 from greenq.errors import Ignore as Ignore
 from greenq.errors import InvalidOption as InvalidOption

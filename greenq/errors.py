@@ -14,6 +14,7 @@ __all__ = [
     "BodyTooLarge",
     "BrokerError",
     "BrokerUnreachable",
+    "ChordError",
     "ConfigError",
     "DecodeError",
     "EncodeError",
@@ -137,6 +138,10 @@ class PartlySent(PublishError):
 
 class ResultStoreError(GreenqError):
     """The result store refused or failed."""
+
+
+class ChordError(GreenqError):
+    """A member of the chord failed, or its body could not be sent."""
 
 
 class ResultTimeout(GreenqError, TimeoutError):

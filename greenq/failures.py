@@ -14,6 +14,7 @@ from greenq.errors import RemoteError
 __all__ = ["RemoteTraceback", "describe", "plain", "rebuild", "text_of", "trace_of"]
 
 _CELERYS: dict[tuple[str, str], type[BaseException]] = {
+    ("celery.exceptions", "ChordError"): errors.ChordError,
     ("celery.exceptions", "Ignore"): errors.Ignore,
     ("celery.exceptions", "MaxRetriesExceededError"): errors.MaxRetriesExceeded,
     ("celery.exceptions", "NotRegistered"): errors.UnknownTask,
@@ -25,7 +26,9 @@ _CELERYS: dict[tuple[str, str], type[BaseException]] = {
 }
 """What a Celery worker stores, and the same in greenq."""
 _AS_CELERY: dict[type[BaseException], tuple[str, str]] = {
-    kind: name for name, kind in _CELERYS.items() if name[0] == "billiard.exceptions"
+    kind: name
+    for name, kind in _CELERYS.items()
+    if name[0] == "billiard.exceptions" or kind is errors.ChordError
 }
 """What befell a task from outside is stored under Celery's names: its clients find their own types."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from greenq.chords import ChordOpening, ChordPart
+
 __all__ = [
     "EXCEPTION_STATES",
     "FAILURE",
@@ -185,16 +187,19 @@ class Result:
 
 @dataclass(slots=True)
 class Outcome:
-    """All that one run of a task has to leave behind, committed in the order of its fields.
+    """All that one run of a task has to leave behind: openings, publishes, results and parts, settlement.
 
     Parameters:
         delivery: what was run.
         publishes: its children: a retry, callbacks, the next link of a chain. Their ids are fixed before
             the first publish, so that a rerun repeats them instead of adding more.
+        openings: the chords among its children; said to the store before anything is published.
         result: what to store; None if nothing is.
         settlement: None if the delivery was settled before the task began (``acks_late=False``).
         state: how it ended (SUCCESS, FAILURE, RETRY, …), for counters, logs and events.
         seconds: how long the function ran.
+        further: results of other tasks that its end decides: those that were to follow it and never will.
+        parts: what it counts for in chords; stored with its result.
     """
 
     delivery: Delivery
@@ -203,6 +208,9 @@ class Outcome:
     settlement: Settlement | None = None
     state: str = SUCCESS
     seconds: float = 0.0
+    openings: tuple[ChordOpening, ...] = ()
+    further: tuple[Result, ...] = ()
+    parts: tuple[ChordPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

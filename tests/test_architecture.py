@@ -17,7 +17,7 @@ PACKAGES = ("pools", "greenq")
 LAYERS = (
     {"errors", "shortrepr"},
     {"config"},
-    {"message"},
+    {"chords", "message"},
     {"codecs"},
     {"protocol", "failures"},
     {"dialing", "schemes", "serveraddress", "tls"},

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from greenq.brokers.base import Broker
-from greenq.errors import DecodeError, EncodeError
+from greenq.chords import ChordOpening, ChordPart, DueChord
+from greenq.errors import DecodeError, EncodeError, GreenqError, ResultStoreError
 from greenq.message import Outcome, Result
 
 __all__ = ["ResultStore"]
 
+GROUP = "celery-taskset-meta-"
+"""What Celery calls the record of a group, before the group's id."""
 _NEEDED = ("task_id", "status")
 
 
@@ -109,9 +112,112 @@ class ResultStore(ABC):
         Returns:
             As `Broker.settle` does (True for an outcome without settlement; where a lease was lost, nothing
             of that outcome is kept); None if this pair cannot, and the caller takes the steps one by one.
-            Whether it can never changes for a pair.
+            Whether it can never changes for a pair. Where it can, it opens the chords and counts the parts
+            of an outcome in that step too.
         """
         return None
+
+    # ── groups ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def save_group(self, id: str, tree: Any, expires: float | None, timeout: float) -> None:
+        """Keep the tree of a group's results, over what was there.
+
+        Parameters:
+            tree: as ``GroupResult.as_tuple`` makes it.
+            expires: seconds after which it may be forgotten; None keeps it.
+        """
+        record = Result(GROUP + id, "GROUP", tree, expires=expires)
+        self.encode(record)
+        self.put([record], timeout)
+
+    def restore_group(self, id: str, timeout: float) -> Any:
+        """The tree that `save_group`, or Celery, has kept; None if there is none."""
+        found = self.get([GROUP + id], timeout).get(GROUP + id)
+        return None if found is None else found.value
+
+    def forget_group(self, id: str) -> None:
+        """Drop a group's tree now; the results of its members stay."""
+        self.forget([GROUP + id])
+
+    # ── chords ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def refuses_chords(self) -> str | None:
+        """Why this store can't count the members of chords, and what to do; None if it can.
+
+        The methods below need no implementation where there is a reason.
+        """
+        return (
+            f"a chord needs a result store that counts its members, which {type(self).__name__} does not: "
+            "set results.url to redis://, sqlite:// or db+ (a database)"
+        )
+
+    def encode_part(self, part: ChordPart) -> None:
+        """Fill `payload` and `record` from the other fields, and drop `value`; done where the task ran.
+
+        Raises:
+            EncodeError: the serializer can't carry the value.
+        """
+        part.payload = self._encode([1, part.member, part.state, part.value])
+        try:
+            part.record = self._encode([part.body, part.sender, part.expires])
+        except GreenqError:
+            # Whoever completes the chord has it in memory.
+            part.record = b""
+        part.value = None
+
+    def decode_part(self, payload: bytes) -> tuple[str, str, Any]:
+        """Read back what `encode_part` made, by greenq or by Celery: id, state and value of a member.
+
+        Raises:
+            DecodeError: it cannot be read.
+        """
+        part = self._decode(payload)
+        if not isinstance(part, list | tuple) or len(part) != 4 or not isinstance(part[2], str):
+            raise DecodeError("what is stored of a chord's member is not a list of version, id, state, value")
+        return str(part[1]), part[2], part[3]
+
+    def _recall(self, group: str, claim: str, record: bytes) -> DueChord | None:
+        """A chord from the `record` that its last part left; None if that can't be read."""
+        try:
+            body, sender, expires = self._decode(record)
+        except Exception:
+            return None
+        return DueChord(group, claim, dict(body), dict(sender), expires)
+
+    def open_chords(self, openings: Sequence[ChordOpening], timeout: float) -> None:
+        """Say how many members chords have, before any is sent; and save the shapes of nested ones."""
+        raise ResultStoreError(self.refuses_chords)
+
+    def grow_chord(self, group: str, by: int, timeout: float) -> None:
+        """Let a chord wait for so many members more; called while one of its members runs."""
+        raise ResultStoreError(self.refuses_chords)
+
+    def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
+        """Count members that have ended, each once by group, id and index; one that is known changes nothing.
+
+        Where that makes a chord complete, and nobody else is about to send its body, `ChordPart.claim` is
+        set. What belongs to a chord that is closed is dropped.
+        """
+        raise ResultStoreError(self.refuses_chords)
+
+    def overdue_chords(self, timeout: float) -> list[DueChord]:
+        """Claim chords whose body was not sent in time by who completed them: it is gone, probably."""
+        return []
+
+    def joined(self, group: str, timeout: float) -> Iterator[Sequence[bytes]]:
+        """What is kept of a chord's members, in their order, in pieces of bounded size."""
+        raise ResultStoreError(self.refuses_chords)
+
+    def extend_claim(self, chord: DueChord, timeout: float) -> bool:
+        """Claim it for `greenq.chords.CLAIM` seconds more; False if another one has it, or sent its body."""
+        raise ResultStoreError(self.refuses_chords)
+
+    def close_chord(self, chord: DueChord, timeout: float) -> bool:
+        """Drop what was counted, and remember for a while that it is done; False if the claim was lost."""
+        raise ResultStoreError(self.refuses_chords)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def forget(self, ids: Iterable[str]) -> None:
