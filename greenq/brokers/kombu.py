@@ -1,19 +1,15 @@
 """Any transport that kombu has, as a greenq broker: messages as Celery sends and reads them there.
 
-`greenq.brokers.channel` hides kombu itself, `greenq.brokers.parking` gives it delays,
-`greenq.brokers.graveyard` dead letters. One native thread owns the connection, so that no transport ever
-stops a hub.
+`greenq.brokers.channel` hides kombu itself, `greenq.brokers.taken` holds what runs here,
+`greenq.brokers.parking` gives delays, `greenq.brokers.graveyard` dead letters. One native thread owns the
+connection, so that no transport ever stops a hub.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import itertools
-import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenq.brokers import bells
@@ -23,11 +19,11 @@ from greenq.brokers.channel import Channel, Found
 from greenq.brokers.graveyard import Graveyard
 from greenq.brokers.owner import Late, Owner
 from greenq.brokers.parking import Parking
+from greenq.brokers.taken import Look, Taken
 from greenq.brokers.transports import LARGEST, LONGEST_NAME, Address, parse, promises
 from greenq.config.masking import mask
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict, flaw
-from greenq.redis.envelope import due_of
 from greenq.sqlite.settling import check
 from pools import native
 
@@ -35,8 +31,6 @@ __all__ = ["KombuBroker"]
 
 POLL_FIRST = 0.02
 """Seconds between the first two looks into empty queues; the pause grows from there."""
-BUDGET = 0.25
-"""Seconds that one look may take before others get their turn at the connection."""
 
 
 class KombuBroker(Broker):
@@ -59,12 +53,9 @@ class KombuBroker(Broker):
         self._channel = Channel(self.address)
         self._parking = Parking(self._channel)
         self._graveyard = Graveyard(self._channel)
+        self._taken = Taken(self._channel, self._parking, self._graveyard)
         self._census = Census(self._channel, self._parking)
         self._owner = Owner("greenq-kombu", self._forget)
-        self._id = os.urandom(8).hex()
-        self._numbers = itertools.count(1)
-        self._taken: dict[int, tuple[str, Found]] = {}
-        self._settled: set[int] = set()
         self._process: str | None = None
         self._wakes = 0
         self._missed = False
@@ -167,10 +158,11 @@ class KombuBroker(Broker):
             signal = native.Signal()
             self._listen(signal)
             try:
-                taken, busy, moment = self._call(lambda: self._take(wanted, n), self._timeout, self._undo)
+                look: Look = self._call(lambda: self._taken.take(wanted, n), self._timeout, self._untake)
+                taken, busy, moment = look
                 left = deadline - time.monotonic()
                 if taken or left <= 0 or missed or wakes != self._wakes:
-                    return list(taken)
+                    return taken
                 if not busy:
                     rung = signal.wait(min(left, pause, left if moment is None else moment))
                     pause = POLL_FIRST if rung else min(pause * 1.5, self.address.polling)
@@ -188,48 +180,8 @@ class KombuBroker(Broker):
         with self._lock:
             self._signals.discard(signal)
 
-    def _take(self, queues: Sequence[str], n: int) -> tuple[list[Delivery], bool, float | None]:
-        """Take up to `n` messages.
-
-        Returns:
-            Them; whether there is more to look at right now; and in how many seconds the next is due.
-        """
-        taken: list[Delivery] = []
-        for queue in queues:
-            self._channel.declare(queue)
-        until = time.monotonic() + BUDGET  # from here: the first call connects, and may take longer
-        for queue in queues:
-            for found in self._parking.due(queue):
-                taken.append(self._deliver(queue, found))
-                if len(taken) == n:
-                    return taken, True, None
-            while len(taken) < n:
-                if time.monotonic() >= until:
-                    return taken, True, None
-                found_next = self._channel.pull(queue)
-                if found_next is None:
-                    break
-                due = None if found_next.message is None else due_of(found_next.message)
-                if due is not None and due > time.time():
-                    self._parking.park(queue, found_next, due)
-                else:
-                    taken.append(self._deliver(queue, found_next))
-        busy = not taken and self._parking.look(queues, until)
-        return taken, busy, self._parking.next_moment(queues)
-
-    def _deliver(self, queue: str, found: Found) -> Delivery:
-        number = next(self._numbers)
-        self._taken[number] = queue, found
-        if found.message is not None:
-            found.message.queue = queue
-            # What the task's run does to its message must not show when the message is given back.
-            message = dataclasses.replace(found.message, headers=dict(found.message.headers))
-            return Delivery(message, queue, (self._id, number))
-        return Delivery(None, queue, (self._id, number), problem=found.problem, raw=found.raw)
-
-    def _undo(self, value: tuple[list[Delivery], bool, float | None]) -> None:
-        """Give back what nobody waits for any more."""
-        self._settle([Settlement(delivery, Verdict.REQUEUE) for delivery in value[0]])
+    def _untake(self, look: Look) -> None:
+        self._taken.untake(look[0])
 
     def wake(self) -> None:
         with self._lock:
@@ -244,57 +196,13 @@ class KombuBroker(Broker):
         if not settlements:
             return []
         done: list[bool] = self._call(
-            lambda: self._settle(settlements), timeout, lambda done: self._remember(settlements, done)
+            lambda: self._taken.settle(settlements),
+            timeout,
+            lambda done: self._taken.remember(settlements, done),
         )
         if any(one.verdict is not Verdict.ACK for one in settlements):
             bells.ring(self._place)
         return done
-
-    def _settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        done: list[bool] = []
-        try:
-            for settlement in settlements:
-                done.append(self._settle_one(settlement))
-        except BaseException:
-            self._remember(settlements, done)
-            raise
-        return done
-
-    def _remember(self, settlements: Sequence[Settlement], done: Iterable[bool]) -> None:
-        """Know again what was settled in a call that failed as a whole: it will be tried again."""
-        self._settled.update(
-            one.delivery.token[1] for one, ours in zip(settlements, done, strict=False) if ours
-        )
-
-    def _settle_one(self, settlement: Settlement) -> bool:
-        token = settlement.delivery.token
-        if type(token) is not tuple or len(token) != 2 or token[0] != self._id or type(token[1]) is not int:
-            return False
-        if token[1] in self._settled:
-            self._settled.discard(token[1])
-            return True
-        if token[1] not in self._taken:
-            return False
-        queue, found = self._taken[token[1]]
-        ours = self._channel.is_ours(found)
-        if ours:
-            self._finish(settlement, queue, found)
-        del self._taken[token[1]]
-        return ours
-
-    def _finish(self, settlement: Settlement, queue: str, found: Found) -> None:
-        if settlement.verdict is Verdict.ACK:
-            self._channel.ack(found)
-        elif settlement.verdict is Verdict.DEAD:
-            self._graveyard.add(queue, found, settlement.reason, settlement.trace)
-        elif (
-            settlement.verdict is Verdict.RETRY_AT
-            and settlement.due is not None
-            and found.message is not None
-        ):
-            self._parking.park(queue, found, settlement.due)
-        else:
-            self._channel.requeue(queue, found)
 
     def renew(self) -> None:
         """Nothing to do: there are no leases."""
@@ -309,18 +217,9 @@ class KombuBroker(Broker):
         self._open()
         if process != self._process:
             return 0
-        returned: int = self._call(self._give_back, self._timeout)
+        returned: int = self._call(self._taken.give_back, self._timeout)
         bells.ring(self._place)
         return returned
-
-    def _give_back(self) -> int:
-        taken = list(self._taken.items())
-        for number, (queue, found) in taken:
-            if self._channel.is_ours(found):
-                self._channel.requeue(queue, found)
-            del self._taken[number]
-        self._parking.give_back()
-        return len(taken)
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 
@@ -336,7 +235,7 @@ class KombuBroker(Broker):
 
     def depth(self) -> dict[str, Depth]:
         def depth() -> dict[str, Depth]:
-            return self._census.depth(Counter(queue for queue, _ in self._taken.values()))
+            return self._census.depth(self._taken.by_queue())
 
         depths: dict[str, Depth] = self._call(depth, self._timeout)
         return depths
@@ -369,7 +268,7 @@ class KombuBroker(Broker):
 
         def end() -> None:
             if self._taken or self._parking.held():
-                self._give_back()
+                self._taken.give_back()
             self._channel.close()
 
         with contextlib.suppress(GreenqError):
@@ -390,7 +289,6 @@ class KombuBroker(Broker):
         """Begin anew in a forked child: what is taken and held belongs to the parent."""
         self._lock = native.Lock()
         self._signals = set()
-        self._taken = {}
-        self._settled = set()
+        self._taken.forget()
         self._parking.forget()
         self._channel.forget()

@@ -13,6 +13,7 @@ import itertools
 import random
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from greenq.brokers.channel import Channel, Found
@@ -66,7 +67,12 @@ class Parking:
         if remaining <= NEAR and self.held() < HELD_MOST:
             self.hold(queue, found, due)
         else:
-            self._move(queue, found, due, remaining)
+            try:
+                self._move(queue, found, due, remaining)
+            except BaseException:
+                # Transports that keep nothing have forgotten it: it would be lost with the attempt.
+                self.hold(queue, found, due)
+                raise
 
     def hold(self, queue: str, found: Found, due: float) -> None:
         """Keep a message in this process until its moment."""
@@ -87,7 +93,9 @@ class Parking:
         """Those held messages of a queue whose moment has come; they are held no more."""
         heap = self._held.get(queue)
         while heap and heap[0][0] <= time.time():
-            yield heapq.heappop(heap)[2]
+            found = heapq.heappop(heap)[2]
+            if self._channel.is_ours(found):  # or its queue has it back, and somebody else may run it
+                yield found
 
     def next_moment(self, queues: Iterable[str]) -> float | None:
         """In how many seconds the next held message of these queues is due."""
@@ -116,29 +124,36 @@ class Parking:
         left = self._left.pop(key, None)
         left = self._channel.size(name) if left is None else left
         stack = self._channel.address.is_stack
-        looked_at: list[tuple[Found, float]] = []
-        while left > 0:
-            if time.monotonic() >= until and not stack:
-                self._left[key] = left
-                return False
-            if level == 0 and self.held() >= HELD_MOST:
-                break
-            found = self._channel.pull(name)
-            if found is None:
-                break
-            left -= 1
-            due = 0.0
-            if found.message is not None:
-                found.message.queue = queue
-                due = found.message.headers.pop(DUE, 0.0)
-            due = due if isinstance(due, (int, float)) else 0.0
-            if stack:
-                looked_at.append((found, due))
-            else:
-                self.park(queue, found, due)
-        for found, due in looked_at:
-            self.park(queue, found, due)
+        looked_at: deque[tuple[Found, float]] = deque()
+        try:
+            while left > 0:
+                if time.monotonic() >= until and not stack:
+                    self._left[key] = left
+                    return False
+                if level == 0 and self.held() >= HELD_MOST:
+                    break
+                found = self._channel.pull(name)
+                if found is None:
+                    break
+                left -= 1
+                looked_at.append((found, self._due_of(queue, found)))
+                if not stack:
+                    self.park(queue, *looked_at.popleft())
+            while looked_at:
+                self.park(queue, *looked_at.popleft())
+        except BaseException:
+            for found, due in looked_at:
+                self.hold(queue, found, due)
+            raise
         return True
+
+    def _due_of(self, queue: str, found: Found) -> float:
+        """When a message from a level is due; what hid it there is taken off."""
+        if found.message is None:
+            return 0.0
+        found.message.queue = queue
+        due = found.message.headers.pop(DUE, 0.0)
+        return due if isinstance(due, (int, float)) else 0.0
 
     # ── upkeep ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -9,14 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from greenq import brokers
 from greenq.brokers import Broker, parking
+from greenq.brokers.channel import Channel
 from greenq.brokers.drivers import patience
+from greenq.brokers.kombu import KombuBroker
 from greenq.brokers.owner import Late, Owner
 from greenq.brokers.transports import parse
 from greenq.errors import BrokerError, BrokerUnreachable, ConfigError, PublishError
@@ -139,6 +142,67 @@ class TestFaults:
         [error] = broker.publish([make("1", "x" * 151)], PATIENCE)
         assert isinstance(error, PublishError)
         assert "rename the queue" in str(error)
+
+
+class TestErrorsMidway:
+    """A transport that keeps nothing has forgotten what was taken when the next step fails."""
+
+    def failing(self, monkeypatch: pytest.MonkeyPatch, method: str, calls: int) -> None:
+        """Let one of the channel's methods fail once, after so many calls."""
+        real = getattr(Channel, method)
+        count = itertools.count()
+
+        def fail(channel: Channel, *args: Any, **named: Any) -> Any:
+            if next(count) == calls:
+                raise OSError("the disk is full")
+            return real(channel, *args, **named)
+
+        monkeypatch.setattr(Channel, method, fail)
+
+    def test_what_was_taken_before_an_error_comes_with_the_next_fetch(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker.publish(many(3), PATIENCE)
+        self.failing(monkeypatch, "pull", 2)
+        with pytest.raises(BrokerUnreachable, match="the disk is full"):
+            broker.fetch(["q"], 3, 0.0)
+        assert broker.depth()["q"] == Depth(ready=1, leased=2)
+        first = broker.fetch(["q"], 1, 0.0)
+        assert ids(first) == ["0"]
+        rest = [*take(broker, 1), *take(broker, 1)]
+        assert ids(rest) == ["1", "2"]
+        assert settle(broker, first + rest, Verdict.ACK) == [True, True, True]
+        assert broker.depth()["q"] == Depth()
+
+    def test_what_was_taken_before_an_error_is_given_back_at_the_end(
+        self, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker.publish(many(2), PATIENCE)
+        self.failing(monkeypatch, "pull", 1)
+        with pytest.raises(BrokerUnreachable):
+            broker.fetch(["q"], 2, 0.0)
+        broker.close()
+        assert len(list(tmp_path.glob("*.q.msg"))) == 2
+
+    def test_what_cannot_be_parked_waits_here(self, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+        headers = {"id": "later", "task": "t", "eta": "2099-01-01T00:00:00+00:00"}
+        broker.publish([make("later", headers=headers, due=4070908800.0)], PATIENCE)
+        broker.expect(["q"])
+        self.failing(monkeypatch, "put", 0)
+        with pytest.raises(BrokerUnreachable, match="the disk is full"):
+            broker.fetch(["q"], 1, 0.0)
+        assert broker.depth()["q"] == Depth(delayed=1)
+        assert broker.fetch(["q"], 1, 0.0) == []
+
+    def test_what_nobody_waited_for_and_cannot_be_given_back_comes_next(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker.publish(many(2), PATIENCE)
+        self.failing(monkeypatch, "requeue", 0)
+        taken = cast(KombuBroker, broker)._taken
+        with pytest.raises(OSError, match="the disk is full"):
+            taken.untake(taken.take(["q"], 2)[0])
+        assert ids([*take(broker, 1), *take(broker, 1)]) == ["0", "1"]
 
 
 class TestDelays:
