@@ -14,13 +14,13 @@ from pathlib import Path
 
 from greenq.sqlite.session import Session, numbers
 
-__all__ = ["enter", "expired", "leave", "reap", "renew"]
+__all__ = ["clock_name", "enter", "expired", "lease_now", "leave", "reap", "renew"]
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @cache
-def _clock() -> str:
+def clock_name() -> str:
     """Name the clock that leases go by."""
     try:
         return BOOT.read_text().strip() or "wall"
@@ -28,8 +28,9 @@ def _clock() -> str:
         return "wall"
 
 
-def _now() -> float:
-    return time.time() if _clock() == "wall" else time.monotonic()
+def lease_now() -> float:
+    """This moment by that clock, in seconds."""
+    return time.time() if clock_name() == "wall" else time.monotonic()
 
 
 def enter(session: Session, process: str, seconds: float) -> int:
@@ -38,7 +39,7 @@ def enter(session: Session, process: str, seconds: float) -> int:
         "INSERT INTO processes (name, seconds, until, clock) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET seconds = excluded.seconds, until = excluded.until,"
         " clock = excluded.clock",
-        (process, seconds, _now() + seconds, _clock()),
+        (process, seconds, lease_now() + seconds, clock_name()),
     )
     return int(session.rows("SELECT id FROM processes WHERE name = ?", (process,))[0][0])
 
@@ -50,7 +51,7 @@ def renew(session: Session, process: str, owner: int, seconds: float) -> int:
     """
     changed = session.execute(
         "UPDATE processes SET until = ?, clock = ? WHERE id = ? AND name = ?",
-        (_now() + seconds, _clock(), owner, process),
+        (lease_now() + seconds, clock_name(), owner, process),
     )
     return owner if changed else enter(session, process, seconds)
 
@@ -59,7 +60,7 @@ def current(session: Session, process: str, owner: int) -> bool:
     """Whether the process has a lease that has not run out."""
     found = session.do(
         "SELECT 1 FROM processes WHERE id = ? AND name = ? AND until > ? AND clock = ?",
-        (owner, process, _now(), _clock()),
+        (owner, process, lease_now(), clock_name()),
     )
     return bool(found.fetchall())
 
@@ -72,7 +73,7 @@ def expired(session: Session, but: int | None) -> list[int]:
     trusted = time.monotonic() - session.troubled if session.troubled else math.inf
     rows = session.rows(
         "SELECT id FROM processes WHERE (clock <> ? OR (until <= ? AND seconds <= ?)) AND id IS NOT ?",
-        (_clock(), _now(), trusted, but),
+        (clock_name(), lease_now(), trusted, but),
     )
     return [int(row[0]) for row in rows]
 
