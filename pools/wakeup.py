@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-__all__ = ["Doorbell", "current_hub", "doorbell"]
+__all__ = ["Doorbell", "current_hub", "current_world", "doorbell"]
 
 _system = importlib.import_module(os.name)
 """posix: its functions stay blocking system calls, also where `os.read` was replaced by a green one."""
@@ -39,6 +39,16 @@ def current_hub() -> tuple[str, Any] | None:
             return "eventlet", eventlet_hub
         ancestor = ancestor.parent
     return "gevent", gevent_hub
+
+
+def current_world() -> Any:
+    """Return what tells apart threads that cannot share a socket: the calling thread's hub, or None."""
+    if sys.modules.get("eventlet.hubs") is None:
+        # Asked for every round trip, so without another call where gevent alone is in use.
+        local = sys.modules.get("gevent._hub_local")
+        return None if local is None else local.get_hub_if_exists()
+    here = current_hub()
+    return None if here is None else here[1]
 
 
 class Doorbell:

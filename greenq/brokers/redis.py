@@ -95,7 +95,9 @@ class RedisBroker(Broker):
         self._renewer = Renewer(self.address, self.keys, process, seconds, self._timeout)
 
     def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
-        fetcher = self._leased()
+        fetcher = self._fetcher
+        if fetcher is None or fetcher.pid != os.getpid():
+            fetcher = self._leased()
         wanted = tuple(dict.fromkeys(queues))
         deadline = time.monotonic() + max(0.0, timeout)
         if n < 1 or not wanted:

@@ -6,12 +6,11 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from greenq.redis.address import Address
 from greenq.redis.failures import TEMPORARY, Unreachable, refusal
 from greenq.redis.lane import ELSEWHERE, PAUSE_FIRST, PAUSE_MOST, Lane
-from greenq.redis.link import world
+from greenq.redis.perworld import PerWorld
 from greenq.redis.resp import ReplyError
 from greenq.redis.scripts import SOURCES, Script
 from pools import native
@@ -29,31 +28,20 @@ class Client:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.troubled = 0.0
-        self._lock = native.Lock()
         self._reset()
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._native: Lane | None = None
-        self._green: WeakKeyDictionary[Any, Lane] = WeakKeyDictionary()
+        self._lanes = PerWorld(self._make_lane)
+
+    def _make_lane(self) -> Lane:
+        return Lane(self.address, self.lost)
 
     def lane(self) -> Lane:
         """The lane of the calling thread's world."""
         if self._pid != os.getpid():
-            self._lock = native.Lock()
             self._reset()
-        here = world()
-        lane = self._native if here is None else self._green.get(here)
-        if lane is None:
-            with self._lock:
-                lane = self._native if here is None else self._green.get(here)
-                if lane is None:
-                    lane = Lane(self.address, self.lost)
-                    if here is None:
-                        self._native = lane
-                    else:
-                        self._green[here] = lane
-        return lane
+        return self._lanes.here()
 
     def lost(self) -> None:
         """Note that a connection was lost."""
@@ -136,8 +124,6 @@ class Client:
 
     def close(self) -> None:
         """End all connections. Idempotent."""
-        with self._lock:
-            lanes = [lane for lane in (self._native, *self._green.values()) if lane is not None]
         if self._pid == os.getpid():
-            for lane in lanes:
+            for lane in self._lanes.all():
                 lane.close()

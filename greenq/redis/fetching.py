@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from greenq.errors import BrokerError
 from greenq.message import Delivery
@@ -18,8 +17,9 @@ from greenq.redis.envelope import Unreadable, unpack
 from greenq.redis.failures import Failure, Unreachable, refusal
 from greenq.redis.keys import Keys
 from greenq.redis.lane import ELSEWHERE
-from greenq.redis.link import Link, world
+from greenq.redis.link import Link
 from greenq.redis.opening import open_link
+from greenq.redis.perworld import PerWorld
 from greenq.redis.plans import Plan
 from greenq.redis.resp import ReplyError
 from greenq.redis.scripts import FETCH, GIVE_BACK, SOURCES
@@ -51,6 +51,7 @@ class Fetcher:
         self._client = client
         self._keys = keys
         self._timeout = timeout
+        self._strict = address.order == "strict"
         self.process = process
         self.seconds = seconds
         self.pid = os.getpid()
@@ -59,8 +60,7 @@ class Fetcher:
         self._doubtful: list[tuple[int, int]] = []
         """Numbers of leases that a broken connection may have taken with nobody told."""
         self._lock = native.Lock()
-        self._native: list[Link] = []
-        self._green: WeakKeyDictionary[Any, list[Link]] = WeakKeyDictionary()
+        self._idle: PerWorld[list[Link]] = PerWorld(list)
         self._waiting: set[Link] = set()
         self._fetching = 0
         self._wakes = 0
@@ -103,7 +103,7 @@ class Fetcher:
         self, queues: tuple[str, ...], n: int, deadline: float, arm: bool, missed: bool, wakes: int
     ) -> list[Delivery]:
         """Look once, and if there is nothing and the connection is armed, wait for a change."""
-        link = self._borrow()
+        link, links = self._borrow()
         try:
             pause, deliveries = self._take(link, queues, n, arm)
         except BaseException:
@@ -119,7 +119,7 @@ class Fetcher:
                 if isinstance(error, Unreachable):
                     return deliveries
                 raise
-        self._give(link)
+        self._give(link, links)
         return deliveries
 
     def wake(self) -> None:
@@ -135,10 +135,9 @@ class Fetcher:
         self._closed = True
         self.wake()
         if self.pid == os.getpid():
-            with self._lock:
-                for link in [*self._native, *(one for links in self._green.values() for one in links)]:
-                    link.close()
-                self._native.clear()
+            for links in self._idle.all():
+                while links:
+                    links.pop().close()
 
     # ── one round trip ───────────────────────────────────────────────────────────────────────────────────
 
@@ -156,7 +155,7 @@ class Fetcher:
         with self._lock:
             first = self._number
             self._number += n
-        places, arguments = self._order(plan, n)
+        places, arguments = (plan.places, plan.strict) if self._strict else self._order(plan, n)
         given = (*plan.head, n, self._nonce, first, int(arm), len(queues), *arguments)
         declared = self._client.declared(given) if self._address.cluster else []
         fetch = ("EVALSHA", FETCH.sha, len(declared), *declared, *given)
@@ -247,7 +246,7 @@ class Fetcher:
 
     def _order(self, plan: Plan, n: int) -> tuple[Sequence[tuple[str, str]], Sequence[Any]]:
         """Which queue comes first, and how much of it goes before the next one's turn."""
-        if self._address.order == "strict" or len(plan.parts) == 1:
+        if len(plan.parts) == 1:
             return plan.places, plan.strict
         parts = list(plan.parts)
         if self._address.order == "round_robin":
@@ -269,15 +268,19 @@ class Fetcher:
 
     # ── connections ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _borrow(self) -> Link:
-        here = world()
-        with self._lock:
-            links = self._native if here is None else self._green.get(here, [])
-            link = links.pop() if links else None
-        if link is not None and not link.stale:
-            return link
-        if link is not None:
-            self._discard(link)
+    def _borrow(self) -> tuple[Link, list[Link]]:
+        """A connection, and the idle ones of the calling thread's world, where `_give` puts it back."""
+        links = self._idle.here()
+        try:
+            link = links.pop()
+        except IndexError:
+            return self._connect(), links
+        if not link.stale:
+            return link, links
+        self._discard(link)
+        return self._connect(), links
+
+    def _connect(self) -> Link:
         deadline = time.monotonic() + self._timeout
         link = open_link(self._address, deadline)
         try:
@@ -288,14 +291,11 @@ class Fetcher:
             raise
         return link
 
-    def _give(self, link: Link) -> None:
-        here = world()
-        with self._lock:
-            links = self._native if here is None else self._green.setdefault(here, [])
-            if len(links) < KEPT and not self._closed:
-                links.append(link)
-                return
-        link.close()
+    def _give(self, link: Link, links: list[Link]) -> None:
+        if len(links) < KEPT and not self._closed:
+            links.append(link)
+        else:
+            link.close()
 
     def _discard(self, link: Link) -> None:
         link.close()

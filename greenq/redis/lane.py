@@ -11,7 +11,7 @@ from greenq.redis.address import Address
 from greenq.redis.failures import TEMPORARY, Closed, Failure, Late, Unreachable
 from greenq.redis.link import Link
 from greenq.redis.opening import open_link
-from greenq.redis.resp import ReplyError, pack
+from greenq.redis.resp import ReplyError, pack_all
 from pools import native
 
 __all__ = ["ELSEWHERE", "PAUSE_FIRST", "PAUSE_MOST", "Lane"]
@@ -72,7 +72,7 @@ class Lane:
         Raises:
             Failure: `uncertain` says whether they may have been carried out.
         """
-        data = pack(*commands[0]) if len(commands) == 1 else b"".join([pack(*c) for c in commands])
+        data = pack_all(commands)
         job = None
         with self._lock:
             if self.closed:
@@ -170,12 +170,10 @@ class Lane:
         if link is None or link.stale:
             link = self._open(deadline)
         try:
-            link.send(data, deadline)
-            replies = [link.read(deadline) for _ in range(count)]
+            replies = link.exchange(data, count, deadline)
         except BaseException:
             self._drop(link)
             raise
-        link.used = time.monotonic()
         if type(replies[0]) is ReplyError and str(replies[0]).startswith(ELSEWHERE):
             # It became a replica, or gave our keys away: who has them now is found by connecting again.
             self._drop(link)

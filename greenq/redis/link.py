@@ -14,15 +14,15 @@ from typing import Any
 from greenq.dialing import places, unsent, watch
 from greenq.redis.address import Address
 from greenq.redis.failures import Failure, Late, Refused, Unreachable, refusal
-from greenq.redis.resp import MORE, ProtocolError, ReplyError, is_push, pack, reader
+from greenq.redis.resp import MORE, PUSHES, ProtocolError, ReplyError, pack_all, reader
 from greenq.redis.tlssocket import TlsSocket
+from greenq.redis.wire import wire_of
 from greenq.tls import reason
 from pools import native
 from pools.wakeup import current_hub
 
-__all__ = ["Link", "world"]
+__all__ = ["Link"]
 
-CHUNK = 262144
 CONNECT_WITHIN = 5.0
 """Seconds to connect and log in: a network that swallows everything must not use up a caller's deadline."""
 DOUBT_AFTER, DOUBT_FOR = 2.0, 0.5
@@ -30,12 +30,6 @@ DOUBT_AFTER, DOUBT_FOR = 2.0, 0.5
 how long the answer may still be on its way if it is."""
 LONG_IDLE = 0.2
 """Seconds after which a connection is looked at before it is used again: the server may have ended it."""
-
-
-def world() -> Any:
-    """What tells apart threads that cannot share a socket: the hub of the calling thread, or None."""
-    here = current_hub()
-    return None if here is None else here[1]
 
 
 def socket_class(off_hub: bool) -> Any:
@@ -82,11 +76,13 @@ class Link:
         self._off_hub = off_hub
         deadline = min(deadline, time.monotonic() + CONNECT_WITHIN)
         try:
-            self._socket = self._connect(deadline)
+            self._wire = wire_of(self._connect(deadline), where)
         except (OSError, ssl.SSLError) as error:
             raise Unreachable(
                 f"nobody answers at {where} ({reason(error)}): start the server, or correct the address"
             ) from error
+        self.send = self._wire.send
+        """Send packed commands; see `Wire.send`."""
         try:
             self._greet(deadline)
         except BaseException:
@@ -125,8 +121,7 @@ class Link:
         commands = [hello, ["CLIENT", "SETNAME", "greenq"]]
         if address.db:
             commands.append(["SELECT", address.db])
-        self.send(b"".join(pack(*command) for command in commands), deadline)
-        replies = [self.read(deadline, sure=True) for _ in commands]
+        replies = self.call(commands, deadline, sure=True)
         for reply in (replies[0], *replies[2:]):
             if isinstance(reply, ReplyError):
                 refused = refusal(str(reply))
@@ -134,95 +129,95 @@ class Link:
 
     # ── commands and replies ─────────────────────────────────────────────────────────────────────────────
 
-    def send(self, data: bytes, deadline: float) -> None:
-        """Send packed commands.
-
-        Raises:
-            Late, Unreachable: some of it may have arrived; the link is of no more use.
-        """
-        try:
-            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-            sent = self._socket.send(data)
-            if sent < len(data):
-                self._socket.sendall(data[sent:])
-        except TimeoutError as error:
-            raise Late(f"{self._where} takes nothing", True) from error
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise Unreachable(f"the connection to {self._where} was lost: {reason(error)}", True) from error
-
-    def read(self, deadline: float, sure: bool = False) -> Any:
-        """The next reply; pushes are put aside. An error that the server answered is returned, not raised.
+    def exchange(self, data: bytes, count: int, deadline: float, sure: bool = False) -> list[Any]:
+        """Send packed commands in one go and read their replies, errors that the server answered among them.
 
         Parameters:
+            count: how many replies there will be; pushes are put aside.
             sure: never doubt the connection.
 
         Raises:
             Late, Unreachable, Failure: the link is of no more use.
         """
+        self.send(data, deadline)
+        gets, replies = self._reader.gets, []
         while True:
-            reply = self._next()
+            try:
+                reply = gets()
+            except (ProtocolError, TypeError) as error:
+                raise self._no_redis(error) from error
             if reply is MORE:
-                self._receive(deadline) if sure else self._receive_or_doubt(deadline)
-            elif is_push(reply):
+                until = time.monotonic() + DOUBT_AFTER
+                try:
+                    self._reader.feed(self._wire.receive(deadline if sure else min(until, deadline)))
+                except Late:
+                    if sure or until >= deadline:
+                        raise
+                    self._doubt(deadline)
+            elif type(reply) in PUSHES:
                 self.pushes.append(reply)
             else:
-                return reply
+                replies.append(reply)
+                if len(replies) == count:
+                    self.used = time.monotonic()
+                    return replies
+
+    def call(self, commands: Sequence[Sequence[Any]], deadline: float, sure: bool = False) -> list[Any]:
+        """Pack commands, and exchange them for their replies."""
+        return self.exchange(pack_all(commands), len(commands), deadline, sure)
 
     def next(self, deadline: float) -> Any:
-        """The next thing that comes, be it a reply or not."""
+        """The next thing that comes, be it a reply or not.
+
+        Raises:
+            Late, Unreachable, Failure: the link is of no more use.
+        """
         while True:
-            reply = self._next()
+            try:
+                reply = self._reader.gets()
+            except (ProtocolError, TypeError) as error:
+                raise self._no_redis(error) from error
             if reply is not MORE:
                 return reply
-            self._receive(deadline)
+            self._reader.feed(self._wire.receive(deadline))
 
     def push(self, deadline: float) -> bool:
         """Wait until something comes that nobody asked for; False if nothing did until the deadline."""
         while not self.pushes:
-            reply = self._next()
-            if reply is MORE:
-                try:
-                    self._receive(deadline)
-                except Late:
-                    return False
-            elif is_push(reply):
+            try:
+                reply = self.next(deadline)
+            except Late:
+                return False
+            if type(reply) in PUSHES:
                 self.pushes.append(reply)
         return True
 
-    def call(self, commands: Sequence[Sequence[Any]], deadline: float, sure: bool = False) -> list[Any]:
-        """Send commands in one go and read their replies, errors among them; `sure` as in `read`."""
-        self.send(b"".join([pack(*command) for command in commands]), deadline)
-        replies = [self.read(deadline, sure) for _ in commands]
-        self.used = time.monotonic()
-        return replies
+    def _no_redis(self, error: Exception) -> Failure:
+        # TypeError is what hiredis makes of a map with a list as key.
+        return Failure(f"what answers at {self._where} is no Redis server ({error})", True)
 
-    def _next(self) -> Any:
-        try:
-            return self._reader.gets()
-        except (ProtocolError, TypeError) as error:
-            # TypeError is what hiredis makes of a map with a list as key.
-            raise Failure(f"what answers at {self._where} is no Redis server ({error})", True) from error
-
-    def _receive_or_doubt(self, deadline: float) -> None:
-        """Wait for an answer, but not on a connection that the network has forgotten.
+    def _doubt(self, deadline: float) -> None:
+        """Wait on for an answer, but not on a connection that the network has forgotten.
 
         Such a one stays open and silent for ever, while a busy server is silent on all of them. Redis works
         off one command after the other: one that answers to others has answered to us, if it heard us.
         """
-        while (until := time.monotonic() + DOUBT_AFTER) < deadline:
-            try:
-                self._receive(until)
-                return
-            except Late:
-                waiting = unsent(self._socket.fileno())
-            if self._answers_others() and not 0 < unsent(self._socket.fileno()) < waiting:
+        while True:
+            waiting = unsent(self._wire.socket.fileno())
+            if self._answers_others() and not 0 < unsent(self._wire.socket.fileno()) < waiting:
                 with contextlib.suppress(Late):
-                    self._receive(time.monotonic() + DOUBT_FOR)
+                    self._reader.feed(self._wire.receive(time.monotonic() + DOUBT_FOR))
                     return
                 raise Unreachable(
                     f"the connection to {self._where} was lost on the way: it answers others, not us", True
                 )
-        self._receive(deadline)
+            until = time.monotonic() + DOUBT_AFTER
+            try:
+                self._reader.feed(self._wire.receive(min(until, deadline)))
+                return
+            except Late:
+                if until >= deadline:
+                    raise
 
     def _answers_others(self) -> bool:
         """Whether the server carries out a script that comes by another connection."""
@@ -242,21 +237,6 @@ class Link:
         finally:
             other.close()
 
-    def _receive(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        try:
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
-            data = self._socket.recv(CHUNK)
-        except TimeoutError as error:
-            raise Late(f"{self._where} does not answer", True) from error
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise Unreachable(f"the connection to {self._where} was lost: {reason(error)}", True) from error
-        if not data:
-            raise Unreachable(f"{self._where} ended the connection", True)
-        self._reader.feed(data)
-
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -271,7 +251,7 @@ class Link:
     def _ended(self) -> bool:
         """Look without waiting, past whatever made the socket green."""
         try:
-            look = native.original("socket", "socket")(fileno=os.dup(self._socket.fileno()))
+            look = native.original("socket", "socket")(fileno=os.dup(self._wire.socket.fileno()))
         except (OSError, ValueError):
             return True
         try:
@@ -286,16 +266,13 @@ class Link:
     def interrupt(self) -> None:
         """Make whoever reads go on with an error; from any thread."""
         try:
-            self._socket.shutdown(plain_socket.SHUT_RDWR)
+            self._wire.socket.shutdown(plain_socket.SHUT_RDWR)
         except OSError:
             return
 
     def close(self) -> None:
         """End the connection. Idempotent."""
-        try:
-            self._socket.close()
-        except OSError:
-            return
+        self._wire.close()
 
 
 def _dial(make: Any, family: int, place: Any, deadline: float) -> Any:

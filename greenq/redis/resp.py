@@ -5,6 +5,7 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 try:
@@ -12,7 +13,17 @@ try:
 except ImportError:
     hiredis = None  # type: ignore[assignment]
 
-__all__ = ["MORE", "ProtocolError", "Push", "Reader", "ReplyError", "is_push", "pack", "reader"]
+__all__ = [
+    "MORE",
+    "PUSHES",
+    "ProtocolError",
+    "Push",
+    "Reader",
+    "ReplyError",
+    "pack",
+    "pack_all",
+    "reader",
+]
 
 MORE: Any = type("More", (), {"__repr__": lambda self: "MORE"})()
 """What `gets` returns while a reply is not complete."""
@@ -151,7 +162,7 @@ def _simple(kind: bytes, line: bytes) -> Any:
     return {b"t": True, b"f": False}[line if kind == b"#" else b""]
 
 
-def _pack(*command: Any) -> bytes:
+def _pack(command: Sequence[Any]) -> bytes:
     parts = [b"*%d\r\n" % len(command)]
     for argument in command:
         if type(argument) is str:
@@ -164,7 +175,17 @@ def _pack(*command: Any) -> bytes:
 
 def pack(*command: Any) -> bytes:
     """Turn one command (bytes, text, numbers) into bytes."""
-    return _pack_fast(command) if _pack_fast is not None else _pack(*command)
+    return _pack_tuple(command)
+
+
+def pack_all(commands: Sequence[Sequence[Any]]) -> bytes:
+    """Turn commands into bytes."""
+    if len(commands) == 1:
+        return _pack_tuple(tuple(commands[0]))
+    packed: list[bytes] = []
+    for command in commands:
+        packed.append(_pack_tuple(tuple(command)))
+    return b"".join(packed)
 
 
 def reader() -> Parser:
@@ -175,10 +196,6 @@ def reader() -> Parser:
     return made
 
 
-def is_push(value: Any) -> bool:
-    """Whether a reply answers no command."""
-    return type(value) is _PUSH or type(value) is Push
-
-
-_pack_fast: Any = None if hiredis is None else hiredis.pack_command
-_PUSH: Any = Push if hiredis is None else hiredis.PushNotification
+_pack_tuple: Callable[[tuple[Any, ...]], bytes] = _pack if hiredis is None else hiredis.pack_command
+PUSHES: tuple[type, ...] = (Push,) if hiredis is None else (Push, hiredis.PushNotification)
+"""The types of what answers no command."""

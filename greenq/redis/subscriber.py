@@ -14,7 +14,7 @@ from greenq.redis.address import Address
 from greenq.redis.failures import Closed, Failure, Late, refusal
 from greenq.redis.link import Link
 from greenq.redis.opening import open_link
-from greenq.redis.resp import ReplyError, is_push, pack
+from greenq.redis.resp import PUSHES, ReplyError, pack
 from pools import native
 
 __all__ = ["Question", "Subscriber"]
@@ -242,7 +242,7 @@ class Subscriber:
                     self._send(link, [Question([], self._heard)])
                 continue
             silent = False
-            if is_push(reply):
+            if type(reply) in PUSHES:
                 if reply[0] == b"message":
                     self._heard({reply[1].decode(): reply[2]})
                 continue
