@@ -91,7 +91,6 @@ class Channel:
                 mend(self._channel)
             self.era += 1
             self._listed = -LISTING
-            self._declared.clear()
         return self._channel
 
     def _leave_compressed(self, channel: Any) -> None:
@@ -119,6 +118,7 @@ class Channel:
         """Let go of the connection; what it held unacknowledged goes as the broker has it."""
         connection, channel = self._connection, self._channel
         self._connection = self._channel = None
+        self._declared.clear()
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.release()
@@ -132,6 +132,7 @@ class Channel:
     def forget(self) -> None:
         """Leave the connection alone: it belongs to the process that forked this one."""
         channel, self._connection, self._channel = self._channel, None, None
+        self._declared.clear()
         engines = getattr(type(channel), "_engines", None)
         if engines:
             for engine, _ in engines.values():

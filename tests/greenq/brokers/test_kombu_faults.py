@@ -82,10 +82,10 @@ class TestAddresses:
 class TestFaults:
     def test_nobody_there_is_an_error_that_shows_no_password(self) -> None:
         url = f"sqla+postgresql+psycopg://shop:secret@127.0.0.1:{free_port()}/shop"
-        with brokers.connect(url, 5.0) as broker:
+        with brokers.connect(url, PATIENCE) as broker:
             calls: list[Callable[[], Any]] = [
                 broker.depth,
-                lambda: broker.publish([make()], 5.0),
+                lambda: broker.publish([make()], PATIENCE),
             ]
             for call in calls:
                 with pytest.raises(BrokerUnreachable, match="cannot be reached") as caught:
