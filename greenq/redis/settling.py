@@ -114,7 +114,10 @@ def _acknowledge(client: Client, leased: str, fields: Sequence[str], deadline: f
     done = [True] * len(fields)
     for at in range(0, len(fields), CHUNK):
         some = fields[at : at + CHUNK]
-        for i in client.script(ACKNOWLEDGE, (leased, *some), deadline, again=True):
+        lost = client.script(ACKNOWLEDGE, (leased, *some), deadline, again=True)
+        if type(lost) is not list or not all(type(i) is int and 0 <= i < len(some) for i in lost):
+            raise _senseless(lost)
+        for i in lost:
             done[at + i] = False
     return done
 
@@ -133,7 +136,10 @@ def charge(
             arguments: list[Any] = [keys.leased(process), keys.attempts]
             for i in some:
                 arguments += [_token(deliveries[i])[1], deliveries[i].attempts + more]
-            for i, ours in zip(some, client.script(CHARGE, arguments, deadline, again=True), strict=True):
+            replies = client.script(CHARGE, arguments, deadline, again=True)
+            if type(replies) is not list or [type(reply) for reply in replies] != [int] * len(some):
+                raise _senseless(replies)
+            for i, ours in zip(some, replies, strict=True):
                 done[i] = bool(ours)
     return done
 
@@ -153,10 +159,14 @@ def carry_out(client: Client, keys: Keys, steps: Sequence[Step], deadline: float
             arguments = [argument for i in some for argument in steps[i].arguments(keys)]
             replies = client.script(COMMIT, (*head, *arguments), deadline, again=True)
             if not isinstance(replies, list) or len(replies) != len(some):
-                raise Failure(f"the answer to a settlement makes no sense: {replies!r:.80}", True)
+                raise _senseless(replies)
             for i, state in zip(some, replies, strict=True):
                 states[i] = state
     return states
+
+
+def _senseless(reply: Any) -> Failure:
+    return Failure(f"the answer to a settlement makes no sense: {reply!r:.80}", True)
 
 
 def _chunks(places: list[int], sizes: list[int]) -> Iterator[list[int]]:
