@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
-from greenq.redis import settling, taking_over, unacked
+from greenq.redis import settling, taking_over
 from greenq.redis.address import Address, parse
 from greenq.redis.client import Client
 from greenq.redis.envelope import due_of
@@ -19,6 +19,7 @@ from greenq.redis.fetching import Fetcher
 from greenq.redis.keys import Keys
 from greenq.redis.publishing import Publisher
 from greenq.redis.renewing import Renewer
+from greenq.redis.unacked import Restorer
 from greenq.redis.upkeep import Upkeep
 
 __all__ = ["RedisBroker"]
@@ -68,6 +69,7 @@ class RedisBroker(Broker):
         self._timeout = timeout
         self.publisher = Publisher(self.client, self.keys)
         self._upkeep = Upkeep(self.client, self.keys, timeout)
+        self._restorer = Restorer(self.client, self.keys, self.address)
         self._fetcher: Fetcher | None = None
         self._renewer: Renewer | None = None
         self._closed = False
@@ -155,7 +157,7 @@ class RedisBroker(Broker):
                 self._upkeep.give_back(process, charge=True, only_dead=True)
                 for process in self._upkeep.expired(own, trusted)
             )
-            return returned + unacked.restore(self.client, self.keys, self.address, self._timeout)
+            return returned + self._restorer.restore(self._timeout)
 
     def release(self, process: str, charge: bool = True) -> int:
         self._open()

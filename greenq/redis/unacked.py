@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 import time
+from enum import Enum
 from typing import Any
 
 from greenq.redis.address import Address
@@ -16,52 +17,90 @@ from greenq.redis.client import Client
 from greenq.redis.keys import Keys
 from greenq.redis.scripts import RESTORE
 
-__all__ = ["restore"]
+__all__ = ["Restorer"]
 
 SOME = 100
+"""Messages that are looked at together."""
+MOST = 1000
 """Messages of one look; the next look takes the next."""
 MUTEX_SECONDS = 300
 
 
-def restore(client: Client, keys: Keys, address: Address, timeout: float) -> int:
-    """Return messages older than the visibility timeout to their queues; how many they were."""
-    deadline = time.monotonic() + timeout
-    before = time.time() - address.visibility_timeout
-    tags = client.do(
-        "ZRANGEBYSCORE", keys.unacked_index, 0, before, "LIMIT", 0, SOME, deadline=deadline, again=True
-    )
-    if not tags:
-        return 0
-    mine = secrets.token_hex(16)
-    if client.do("SET", keys.unacked_mutex, mine, "NX", "EX", MUTEX_SECONDS, deadline=deadline) is None:
-        return 0
-    try:
-        return sum(_restore(client, keys, tag, deadline) for tag in tags)
-    finally:
-        if client.do("GET", keys.unacked_mutex, deadline=deadline) == mine.encode():
-            client.do("DEL", keys.unacked_mutex, deadline=deadline)
+class End(Enum):
+    """What became of one entry."""
+
+    RESTORED = 1
+    GONE = 2
+    LEFT = 3
 
 
-def _restore(client: Client, keys: Keys, tag: bytes, deadline: float) -> int:
+class Restorer:
+    """Goes through what Celery's workers hold, a part at each look.
+
+    Entries that nobody can read or that belong to no queue stay where they are: the next look begins behind
+    those that it passed, or they would hide all that come after them.
+    """
+
+    def __init__(self, client: Client, keys: Keys, address: Address) -> None:
+        self._client = client
+        self._keys = keys
+        self._address = address
+        self._passed = 0
+
+    def restore(self, timeout: float) -> int:
+        """Return messages older than the visibility timeout to their queues; how many they were."""
+        client, keys = self._client, self._keys
+        deadline = time.monotonic() + timeout
+        before = time.time() - self._address.visibility_timeout
+        tags = self._older(before, deadline)
+        if not tags:
+            return 0
+        mine = secrets.token_hex(16)
+        if client.do("SET", keys.unacked_mutex, mine, "NX", "EX", MUTEX_SECONDS, deadline=deadline) is None:
+            return 0
+        restored = 0
+        try:
+            for _ in range(0, MOST, SOME):
+                ends = [_restore(client, keys, tag, deadline) for tag in tags]
+                restored += ends.count(End.RESTORED)
+                self._passed += ends.count(End.LEFT)
+                tags = self._older(before, deadline)
+                if not tags:
+                    break
+            return restored
+        finally:
+            if client.do("GET", keys.unacked_mutex, deadline=deadline) == mine.encode():
+                client.do("DEL", keys.unacked_mutex, deadline=deadline)
+
+    def _older(self, before: float, deadline: float) -> list[bytes]:
+        """The next entries from before a time of day; from the beginning again behind the last."""
+        window = (self._keys.unacked_index, 0, before, "LIMIT", self._passed, SOME)
+        tags: list[bytes] = self._client.do("ZRANGEBYSCORE", *window, deadline=deadline, again=True)
+        if not tags:
+            self._passed = 0
+        return tags
+
+
+def _restore(client: Client, keys: Keys, tag: bytes, deadline: float) -> End:
     found = client.do("HGET", keys.unacked, tag, deadline=deadline, again=True)
     if found is None:
         client.do("ZREM", keys.unacked_index, tag, deadline=deadline)
-        return 0
+        return End.GONE
     try:
         payload, exchange, routing_key = json.loads(found)
         payload["headers"]["redelivered"] = True
         payload["properties"]["delivery_info"]["redelivered"] = True
         priority = payload["properties"].get("priority")
         queues = _queues(client, keys, exchange or "", routing_key or "", deadline)
-    except (ValueError, TypeError, KeyError, AttributeError, re.error):
-        return 0  # not kombu's: left alone for whoever wrote it
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return End.LEFT  # not kombu's: left alone for whoever wrote it
     step = min(max(priority, 0), 9) if type(priority) is int else 0
     raw = json.dumps(payload)
     lists = [part for queue in queues for part in (keys.list_of(queue, step), raw)]
     if not lists:
-        return 0
+        return End.LEFT
     arguments = (keys.unacked, keys.unacked_index, tag, found, *lists)
-    return int(client.script(RESTORE, arguments, deadline))
+    return End.RESTORED if int(client.script(RESTORE, arguments, deadline)) else End.GONE
 
 
 def _queues(client: Client, keys: Keys, exchange: str, routing_key: str, deadline: float) -> list[str]:
@@ -69,9 +108,15 @@ def _queues(client: Client, keys: Keys, exchange: str, routing_key: str, deadlin
     if not exchange:
         return [routing_key]
     table: list[Any] = client.do("SMEMBERS", keys.binding(exchange), deadline=deadline, again=True)
-    queues = []
-    for member in table:
-        key, pattern, queue = member.decode().split(keys.sep)
+    return [queue for member in table if (queue := _leads_to(member, keys.sep, routing_key)) is not None]
+
+
+def _leads_to(member: bytes, separator: str, routing_key: str) -> str | None:
+    """The queue of one row of kombu's table, if messages with that routing key go there."""
+    try:
+        key, pattern, queue = member.decode().split(separator)
         if key == routing_key or (pattern and re.fullmatch(pattern.rstrip("$").lstrip("^"), routing_key)):
-            queues.append(queue)
-    return queues
+            return queue
+    except (ValueError, re.error):
+        return None  # no row of kombu's, and no reason to keep back what others lead to
+    return None

@@ -53,7 +53,8 @@ class Upkeep:
     def queues(self) -> list[str]:
         """The names of all queues that greenq or Celery has declared."""
         keys = self._keys
-        known = {name.decode() for name in self._client.do("SMEMBERS", keys.queues, deadline=self._deadline)}
+        members = self._client.do("SMEMBERS", keys.queues, deadline=self._deadline)
+        known = {name for member in members if (name := _name(member))}
         if time.monotonic() - self._looked > LOOK_EVERY:
             self._found = self._declared_by_celery()
             self._looked = time.monotonic()
@@ -136,7 +137,8 @@ class Upkeep:
         """
         keys, deadline = self._keys, self._deadline
         found = self._client.do("HGETALL", keys.processes, deadline=deadline, again=True)
-        names = {name.decode(): int(ms) for name, ms in _pairs(found) if name.decode() != but}
+        names = _leases(_pairs(found))
+        names.pop(but or "", None)
         left = self._client.all([("PTTL", keys.lease(name)) for name in names], deadline, again=True)
         pairs = list(zip(names.items(), left, strict=True))
         # A lease that is longer than it was made is from before the server's clock was set back.
@@ -266,6 +268,19 @@ def _pairs(reply: Any) -> Sequence[tuple[Any, Any]]:
     if reply and isinstance(reply[0], list):
         return [(one, other) for one, other in reply]
     return list(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _name(raw: bytes) -> str:
+    """A name as text; nothing if it is none, so that somebody else must have written it."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _leases(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, int]:
+    """Processes and the milliseconds of their leases, without what cannot be a process of greenq's."""
+    return {name: int(ms) for raw, ms in pairs if (name := _name(raw)) and ms.isdigit()}
 
 
 def _letter(key: str, about: dict[str, Any], raw: bytes) -> DeadLetter:
