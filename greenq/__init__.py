@@ -31,6 +31,7 @@ _HOMES = {
     "Request": "request",
     "ResultTimeout": "errors",
     "Retry": "errors",
+    "Snooze": "errors",
     "SoftTimeLimitExceeded": "errors",
     "Task": "task",
     "TaskRevoked": "errors",

@@ -15,6 +15,7 @@ from greenq.errors import Reject as Reject
 from greenq.errors import RemoteError as RemoteError
 from greenq.errors import ResultTimeout as ResultTimeout
 from greenq.errors import Retry as Retry
+from greenq.errors import Snooze as Snooze
 from greenq.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
 from greenq.errors import TaskRevoked as TaskRevoked
 from greenq.errors import TimeLimitExceeded as TimeLimitExceeded

@@ -9,16 +9,19 @@ from typing import Any, Protocol
 from greenq.callheaders import apply_options
 from greenq.composer import new_id
 from greenq.eagerresult import EagerResult
-from greenq.errors import Ignore, Reject, Retry
+from greenq.errors import Ignore, Reject, Retry, Snooze, TaskSignal
+from greenq.lifecycle import Lifecycle, body_of
 from greenq.message import FAILURE, REJECTED, SUCCESS
 from greenq.protocol import EMBED, TaskCall, template
 from greenq.request import Request, current
 from greenq.shortrepr import shortrepr
+from greenq.steps import eager_steps
+from pools.coroutines import bind
 
 __all__ = ["run"]
 
-IGNORED = "IGNORED"
-"""Celery's state of a call that raised Ignore; it is never stored."""
+_STATES: dict[type[TaskSignal], str] = {Ignore: "IGNORED", Reject: REJECTED, Snooze: "SNOOZED"}
+"""What ends a call in a way that is never stored → its state; the first two are Celery's."""
 
 
 class Runnable(Protocol):
@@ -42,32 +45,51 @@ def run(
         throw: raise what the task raises.
     """
     headers = _headers(task, options)
-    retries = headers["retries"]
-    while True:
-        headers["retries"] = retries
-        headers["argsrepr"], headers["kwargsrepr"] = shortrepr(args), shortrepr(kwargs)
-        request = Request(TaskCall(args, kwargs, EMBED, headers), is_eager=True)
-        token = current.set(request)
+    lifecycle = Lifecycle(task, _as_it_is, eager=True)
+    body = bind(body_of(task))
+    token = eager_steps.set({})
+    try:
+        while True:
+            headers["argsrepr"], headers["kwargsrepr"] = shortrepr(args), shortrepr(kwargs)
+            request = Request(TaskCall(args, kwargs, EMBED, headers), is_eager=True)
+            outcome = _run_once(task, request, body, lifecycle, throw)
+            if not isinstance(outcome, Retry):
+                return outcome
+            args, kwargs = outcome.again
+            headers["retries"] = request.retries + 1
+    finally:
+        eager_steps.reset(token)
+
+
+def _run_once(
+    task: Runnable, request: Request, body: Callable[..., Any], lifecycle: Lifecycle, throw: bool
+) -> EagerResult[Any] | Retry:
+    """One try: its end, or the signal that there is to be another."""
+    token = current.set(request)
+    try:
+        lifecycle.begin(request)
         try:
-            value = _function(task)(*args, **kwargs)
-            return EagerResult(request.id, value, SUCCESS, children=request.children)
+            value = body(*request.args, **request.kwargs)
         except Retry as retry:
-            again = retry
-        except Ignore as ignored:
-            return EagerResult(request.id, ignored, IGNORED)
-        except Reject as rejected:
-            return EagerResult(request.id, rejected, REJECTED)
+            lifecycle.retried(request, retry)
+            return retry
+        except (Ignore, Reject, Snooze) as signal:
+            state = next(state for kind, state in _STATES.items() if isinstance(signal, kind))
+            lifecycle.ended(request, state, signal)
+            return EagerResult(request.id, signal, state)
         except Exception as error:
             automatic = task.autoretry(error)
-            if automatic is None:
-                if throw:
-                    raise
-                return EagerResult(request.id, error, FAILURE, traceback.format_exc(), request.children)
-            again = automatic
-        finally:
-            current.reset(token)
-        args, kwargs = again.again
-        retries += 1
+            if automatic is not None:
+                lifecycle.retried(request, automatic)
+                return automatic
+            lifecycle.failed(request, error)
+            if throw:
+                raise
+            return EagerResult(request.id, error, FAILURE, traceback.format_exc(), request.children)
+        lifecycle.succeeded(request, value)
+        return EagerResult(request.id, value, SUCCESS, children=request.children)
+    finally:
+        current.reset(token)
 
 
 def _headers(task: Runnable, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,9 +103,5 @@ def _headers(task: Runnable, options: Mapping[str, Any]) -> dict[str, Any]:
     return headers
 
 
-def _function(task: Runnable) -> Callable[..., Any]:
-    if not task.is_coroutine:
-        return task.run
-    from pools.coroutines import bind
-
-    return bind(task.run)
+def _as_it_is(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return fn

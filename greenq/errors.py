@@ -7,6 +7,8 @@ so that a user's ``except Exception`` cannot swallow them.
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "SerializerRefused",
+    "Snooze",
     "SoftTimeLimitExceeded",
     "TaskRevoked",
     "TaskSignal",
@@ -185,6 +188,7 @@ class Retry(TaskSignal):
         when: seconds from now (a number) or the point in time, as Celery's attribute of that name.
 
     Attributes:
+        is_eager: the task runs eagerly (`Task.apply`).
         publish: the message of the next run, which the worker sends; None for a task that runs eagerly.
         again: what the next run gets, as ``(args, kwargs)``.
     """
@@ -194,9 +198,40 @@ class Retry(TaskSignal):
     ) -> None:
         self.exc = exc
         self.when = when
+        self.is_eager = False
         self.publish: Any = None
         self.again: tuple[Any, Any] = ((), {})
         super().__init__(message)
+
+
+class Snooze(TaskSignal):
+    """The task is put back until later; that is no retry and spends none.
+
+    Parameters:
+        countdown: seconds from now.
+        eta: a point in time instead (without a zone it is UTC).
+    """
+
+    def __init__(self, countdown: float | None = None, eta: datetime | None = None) -> None:
+        if (countdown is None) == (eta is None):
+            raise InvalidOption("Snooze takes countdown (seconds) or eta (a datetime), and not both")
+        if countdown is not None and not -1e10 < countdown < 1e10:
+            raise InvalidOption(f"Snooze: countdown must be a number of seconds, not {countdown!r:.80}")
+        self.countdown = countdown
+        self.eta = eta
+        super().__init__(
+            f"snoozes for {countdown:g} s" if eta is None else f"snoozes until {eta.isoformat()}"
+        )
+
+    @property
+    def due(self) -> float:
+        """When it is to run again, in seconds since the epoch."""
+        if self.eta is None:
+            return time.time() + (self.countdown or 0.0)
+        return (self.eta if self.eta.tzinfo is not None else self.eta.replace(tzinfo=UTC)).timestamp()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.countdown, self.eta)
 
 
 class MaxRetriesExceeded(GreenqError):

@@ -11,7 +11,7 @@ from typing import Any
 from greenq import errors
 from greenq.errors import RemoteError
 
-__all__ = ["RemoteTraceback", "describe", "plain", "rebuild", "text_of", "trace_of"]
+__all__ = ["ExceptionInfo", "RemoteTraceback", "describe", "plain", "rebuild", "text_of", "trace_of"]
 
 _CELERYS: dict[tuple[str, str], type[BaseException]] = {
     ("celery.exceptions", "ChordError"): errors.ChordError,
@@ -42,6 +42,38 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
+
+
+class ExceptionInfo:
+    """An exception with its traceback as text, as Celery hands it to hooks and signals.
+
+    Parameters:
+        error: the exception.
+    """
+
+    internal = False
+    """Celery's mark of an error that is not the task's."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.exception = error
+        self.type = type(error)
+        self.tb = error.__traceback__
+
+    @property
+    def traceback(self) -> str:
+        """The traceback as text."""
+        return trace_of(self.exception, self.tb)
+
+    @property
+    def exc_info(self) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+        """The three as `sys.exc_info` gives them."""
+        return self.type, self.exception, self.tb
+
+    def __str__(self) -> str:
+        return self.traceback
+
+    def __repr__(self) -> str:
+        return f"<ExceptionInfo {text_of(self.exception, repr)}>"
 
 
 def describe(error: BaseException) -> dict[str, Any]:

@@ -60,6 +60,10 @@ def _queue(value: Any) -> str | None:
     return None if fits else "a queue's name: 1 to 255 printable characters, no space around them"
 
 
+def _address(value: Any) -> str | None:
+    return None if _queue(value) is None else "1 to 255 printable characters, no space around them"
+
+
 def _backoff(value: Any) -> str | None:
     return (
         None if isinstance(value, bool) or _seconds(value) is None else "True, False or a number of seconds"
@@ -94,6 +98,10 @@ def _id(value: Any) -> str | None:
     return None if fits else "a string of 1 to 255 printable characters"
 
 
+def _function(value: Any) -> str | None:
+    return None if callable(value) else "a function that takes the exception and says whether to retry"
+
+
 def _lost(value: Any) -> str | None:
     return None if value is True else (
         "True: greenq always gives back the message of a process that died, at most worker.max_deliveries "
@@ -104,10 +112,11 @@ def _lost(value: Any) -> str | None:
 Check = Callable[[Any], str | None]
 
 _DECLARED: dict[str, tuple[Check, bool]] = {
+    "exchange": (_address, True), "routing_key": (_address, True),
     "max_retries": (_count, True), "default_retry_delay": (_seconds, False),
     "autoretry_for": (_exceptions, False), "dont_autoretry_for": (_exceptions, False),
     "retry_backoff": (_backoff, False), "retry_backoff_max": (_seconds, False),
-    "retry_jitter": (_flag, False), "retry_kwargs": (_mapping, False),
+    "retry_if": (_function, False), "retry_jitter": (_flag, False), "retry_kwargs": (_mapping, False),
     "acks_late": (_flag, False), "acks_on_failure": (_flag, False),
     "acks_on_timeout": (_flag, False), "acks_on_failure_or_timeout": (_flag, False),
     "reject_on_worker_lost": (_lost, False), "ignore_result": (_flag, False),
@@ -119,6 +128,7 @@ _DECLARED: dict[str, tuple[Check, bool]] = {
 """Option of a task → its check, and whether None is allowed."""
 
 _CALL: dict[str, Check] = {
+    "exchange": _address, "routing_key": _address,
     "countdown": _any_seconds, "eta": _moment, "expires": _seconds_or_moment, "queue": _queue,
     "priority": _priority, "serializer": _text, "compression": _text, "headers": _mapping, "task_id": _id,
     "retries": _count, "time_limit": _limit, "soft_time_limit": _limit, "ignore_result": _flag,
@@ -127,21 +137,20 @@ _CALL: dict[str, Check] = {
 }  # fmt: skip
 """Option of a call → its check; None always means "not given"."""
 
+_HOOK = "make a subclass of greenq.Task that has it as a method, and give that as base"
+
 _LATER = {
     "rate_limit": "rates are not limited yet",
     "link": "callbacks come with workflows", "link_error": "errbacks come with workflows",
     "chain": "chains come with workflows", "chord": "chords come with workflows",
-    "exchange": "exchanges come with the RabbitMQ broker; use queue",
-    "routing_key": "routing keys come with the RabbitMQ broker; use queue",
-    "exchange_type": "exchanges come with the RabbitMQ broker; use queue",
+    "exchange_type": "the configuration says it of a queue: queues: {mail: {exchange: ..., exchange_type: ...}}",
     "delivery_mode": "every message is kept on disk where the broker can",
     "retry_on_worker_lost": "the message of a process that died is always given back",
     "backend": "all results go to results.url", "send_events": "events are not sent yet",
     "pydantic": "arguments are not converted yet", "resultrepr_maxsize": "results are not shown in logs",
     "shared": "there is no registry shared by applications yet", "lazy": "tasks are registered at once",
-    "on_success": "hooks are not called yet", "on_failure": "hooks are not called yet",
-    "on_retry": "hooks are not called yet", "before_start": "hooks are not called yet",
-    "after_return": "hooks are not called yet", "shadow_name": "give shadow with the call",
+    "on_success": _HOOK, "on_failure": _HOOK, "on_retry": _HOOK, "before_start": _HOOK,
+    "after_return": _HOOK, "shadow_name": "give shadow with the call",
     "connection": "the application owns its connections", "producer": "the application owns its connections",
     "publisher": "the application owns its connections", "retry": "set broker.publish_timeout",
     "retry_policy": "set broker.publish_timeout", "stamped_headers": "stamps come with workflows",

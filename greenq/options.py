@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
@@ -21,6 +21,7 @@ class DeclaredOptions(TypedDict, total=False):
     default_retry_delay: float
     autoretry_for: Exceptions
     dont_autoretry_for: Exceptions
+    retry_if: Callable[[Any], object]
     retry_backoff: bool | float
     retry_backoff_max: float
     retry_jitter: bool
@@ -37,6 +38,8 @@ class DeclaredOptions(TypedDict, total=False):
     expires: float | None
     priority: int | None
     queue: str
+    exchange: str | None
+    routing_key: str | None
     serializer: str
     compression: str | None
     time_limit: float | None
@@ -50,6 +53,8 @@ class NextOptions(TypedDict, total=False):
 
     expires: float | datetime | None
     queue: str | None
+    exchange: str | None
+    routing_key: str | None
     priority: int | None
     serializer: str | None
     compression: str | None
@@ -83,6 +88,7 @@ class TaskOptions:
 
     Parameters:
         default_retry_delay, retry_backoff_max: seconds.
+        retry_if: asked about an exception that `autoretry_for` means; about each if that is not given.
         retry_backoff: seconds before the first retry, doubled each time; 0 for no backoff.
         acks_late: acknowledge after the run; otherwise before it.
         acks_on_failure, acks_on_timeout: with `acks_late`, acknowledge also after a failure, or after the
@@ -100,6 +106,7 @@ class TaskOptions:
     default_retry_delay: float = 180.0
     autoretry_for: tuple[type[BaseException], ...] = ()
     dont_autoretry_for: tuple[type[BaseException], ...] = ()
+    retry_if: Callable[[Any], object] | None = None
     retry_backoff: float = 0.0
     retry_backoff_max: float = 600.0
     retry_jitter: bool = True
@@ -114,6 +121,8 @@ class TaskOptions:
     expires: float | None = None
     priority: int = 0
     queue: str = "celery"
+    exchange: str | None = None
+    routing_key: str | None = None
     serializer: str = "json"
     compression: str | None = None
     time_limit: float | None = None
@@ -144,5 +153,7 @@ class TaskOptions:
         for name in ("autoretry_for", "dont_autoretry_for", "throws"):
             kinds = values.get(name, ())
             values[name] = tuple(kinds) if isinstance(kinds, list | tuple) else (kinds,)
+        if values.get("retry_if") is not None and "autoretry_for" not in declared:
+            values["autoretry_for"] = (Exception,)
         values["retry_backoff"] = float(values.get("retry_backoff", False))
         return cls(**values)

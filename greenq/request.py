@@ -9,7 +9,7 @@ from typing import Any
 from greenq.message import Message
 from greenq.protocol import EMBED, HEADERS, TaskCall
 
-__all__ = ["Request", "current", "direct"]
+__all__ = ["Request", "current", "direct", "entering"]
 
 _OWN = frozenset({*HEADERS, "compression"})
 
@@ -33,6 +33,7 @@ class Request:
         "_children",
         "args",
         "attempts",
+        "began",
         "called_directly",
         "fields",
         "hostname",
@@ -44,6 +45,12 @@ class Request:
         "retries",
         "task",
     )
+
+    began: float
+    """When it began, by the monotonic clock in seconds; only known where somebody is told of runs."""
+    logfile = loglevel = None
+    """Without meaning here; Celery's old tasks ask for them."""
+    utc = True
 
     def __init__(
         self,
@@ -80,6 +87,12 @@ class Request:
     def __repr__(self) -> str:
         return f"<Request {self.task}[{self.id}] retries={self.retries}>"
 
+    def __getattr__(self, name: str) -> Any:
+        """A header of the caller's own: ``request.tenant`` is ``request.headers["tenant"]``, as in Celery."""
+        if name not in _SLOTS and name in self.fields:
+            return self.fields[name]
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+
     def get(self, name: str, default: Any = None) -> Any:
         """The field of that name, as Celery's method of this name."""
         return getattr(self, name, default)
@@ -110,6 +123,11 @@ class Request:
     def reply_to(self) -> str | None:
         """The queue that an rpc result goes to."""
         return self._property("reply_to")
+
+    @property
+    def name(self) -> str:
+        """The task's name, as Celery's receivers of signals about messages call it."""
+        return self.task
 
     @property
     def children(self) -> list[Any]:
@@ -186,6 +204,11 @@ class Request:
     def group(self) -> str | None:
         """The id of the group that it is a member of."""
         return self.fields.get("group")
+
+    @property
+    def taskset(self) -> str | None:
+        """Celery's old name of `group`."""
+        return self.group
 
     @property
     def group_index(self) -> int | None:
@@ -265,8 +288,13 @@ class Request:
         return self.message.properties.get(name) if self.message is not None else None
 
 
+_SLOTS = frozenset(Request.__slots__)
+
 current: ContextVar[Request | None] = ContextVar("greenq_request", default=None)
 """The request of the message that this context runs; None outside a worker's task and `Task.apply`."""
 
 direct: ContextVar[Request | None] = ContextVar("greenq_direct_call", default=None)
 """The request of the innermost task that was called like a plain function in this context."""
+
+entering: ContextVar[Request | None] = ContextVar("greenq_entering", default=None)
+"""The request whose task's own ``__call__`` is about to be called, and has not come to the function yet."""

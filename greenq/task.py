@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from datetime import datetime
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
+from greenq.classhooks import ClassHooks
 from greenq.eager import run as run_eagerly
 from greenq.eagerresult import EagerResult
-from greenq.errors import AppError, InvalidTaskArguments, MaxRetriesExceeded, Retry, TaskSignal
-from greenq.failures import describe
+from greenq.errors import InvalidTaskArguments, MaxRetriesExceeded
 from greenq.joining import deny_join_result
-from greenq.message import EXCEPTION_STATES, Result
 from greenq.optionchecks import check_call, check_declared, option_names
-from greenq.options import CallOptions, NextOptions, TaskOptions
-from greenq.request import Request, current, direct
-from greenq.retrying import backoff, merge_arguments, signal
+from greenq.options import CallOptions, TaskOptions
+from greenq.request import Request, direct, entering
+from greenq.running import RunningTask
 from greenq.sender import Sender
 from greenq.signatures import checker, explain
 
@@ -33,7 +30,7 @@ _Result = AsyncResult
 """The class, in signatures of a class that has a method of its name."""
 
 
-class Task(Generic[P, R]):
+class Task(RunningTask, ClassHooks, Generic[P, R]):
     """A registered function, made by ``@app.task``.
 
     Called, it runs here and now like the function itself; `delay` and `apply_async` send it.
@@ -74,12 +71,8 @@ class Task(Generic[P, R]):
         for name in own:
             delattr(cls, name)
         cls.base_options = check_declared({**cls.base_options, **own}, f"class {cls.__qualname__}")
-        for name in ("before_start", "on_success", "on_failure", "on_retry", "after_return", "__call__"):
-            if name in vars(cls) and cls.__module__ != __name__:
-                raise AppError(
-                    f"class {cls.__qualname__}: greenq does not call a task class's {name} yet; "
-                    "put what it does into the function"
-                )
+        if "__call__" in vars(cls) and cls.__module__ != __name__:
+            cls.has_own_call = True
 
     def resolve(self) -> None:
         """Work out `options` from what was declared and the configuration as it is now."""
@@ -95,6 +88,10 @@ class Task(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now, like the function itself."""
+        if self.has_own_call and entering.get() is not None:
+            # A worker runs it, through a class's own method of this name: its call goes on.
+            entering.set(None)
+            return self.run(*args, **kwargs)  # type: ignore[no-any-return]
         token = direct.set(Request.for_direct_call(self.name, args, kwargs))
         try:
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
@@ -190,135 +187,6 @@ class Task(Generic[P, R]):
     def AsyncResult(self, task_id: str) -> _Result[R]:
         """The result of a call of this task, by its id."""
         return AsyncResult(task_id, self.app)
-
-    # ── while it runs ────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def request(self) -> Request:
-        """The call that runs now; one without an id where the task is called like a plain function."""
-        request = direct.get()
-        if request is not None and request.task == self.name:
-            return request
-        request = current.get()
-        if request is not None and request.task == self.name:
-            return request
-        return Request.for_direct_call(self.name, (), {})
-
-    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
-        """Store a state of the running task, such as its progress; an ended task's is never overwritten.
-
-        Parameters:
-            task_id: of another task; None for the running one.
-            state: a name of your own, such as ``"PROGRESS"``; None keeps STARTED.
-            meta: what `AsyncResult.info` shows.
-
-        Raises:
-            ResultStoreError: the store fails.
-            EncodeError: the results' serializer can't carry `meta`.
-        """
-        request = self.request
-        if task_id is None and (request.is_eager or request.called_directly):
-            return
-        store = self.app.results
-        if store is None:
-            return
-        state = state or "STARTED"
-        value = describe(meta) if state in EXCEPTION_STATES and isinstance(meta, BaseException) else meta
-        keep = self.app.settings.results
-        result = Result(
-            task_id or request.id, state, value, expires=keep.expires, reply_to=request.reply_to or None
-        )
-        store.encode(result)
-        store.put((result,), keep.timeout)
-
-    # ── running again ────────────────────────────────────────────────────────────────────────────────────
-
-    def retry(
-        self,
-        args: Iterable[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        exc: BaseException | None = None,
-        throw: bool = True,
-        eta: datetime | None = None,
-        countdown: float | None = None,
-        max_retries: int | None = None,
-        **options: Unpack[NextOptions],
-    ) -> Retry:
-        """Run the call again later: write ``raise self.retry(…)``, for it raises.
-
-        Parameters:
-            args, kwargs: what it gets then; None for what it has now.
-            exc: why; raised itself once the retries are used up.
-            throw: raise the `Retry`; otherwise return it.
-            eta, countdown: when; by default after `default_retry_delay`.
-            max_retries: instead of the task's own, for this run; None for the task's own.
-            options: of the next call, as for `apply_async`.
-
-        Raises:
-            Retry: to tell the worker, which sends the next call together with this one's end.
-            MaxRetriesExceeded: they are used up, and there is no `exc`.
-        """
-        request = self.request
-        if request.called_directly:
-            # There is no message to repeat: the caller sees what went wrong.
-            raise exc or sys.exception() or Retry("the task asks to be run again", None)
-        request.max_retries = max_retries
-        limit = self.options.max_retries if max_retries is None else max_retries
-        if limit is not None and request.retries >= limit:
-            raise exc if exc is not None else self._exhausted(request)
-        if eta is None and countdown is None:
-            countdown = self.options.default_retry_delay
-        given = check_call({**options, "eta": eta, "countdown": countdown}, f"retry of {self.name}")
-        retry = self._retry(request, args, kwargs, exc, given)
-        if throw:
-            raise retry
-        return retry
-
-    def autoretry(self, exc: BaseException) -> Retry | None:
-        """What the task's `autoretry_for` makes of an exception that came out of it.
-
-        Returns:
-            The `Retry` to treat it as; None if it is not meant, or the retries are used up.
-        """
-        options = self.options
-        if not isinstance(exc, options.autoretry_for) or isinstance(exc, options.dont_autoretry_for):
-            return None
-        request = self.request
-        if isinstance(exc, TaskSignal | MaxRetriesExceeded) or request.called_directly:
-            return None
-        given = dict(options.retry_kwargs)
-        limit = given.pop("max_retries", options.max_retries)
-        if request.max_retries is not None:
-            limit = request.max_retries
-        if limit is not None and request.retries >= limit:
-            return None
-        if options.retry_backoff:
-            given.pop("eta", None)
-            given["countdown"] = backoff(
-                options.retry_backoff, request.retries, options.retry_backoff_max, options.retry_jitter
-            )
-        elif "eta" not in given:
-            given.setdefault("countdown", options.default_retry_delay)
-        return self._retry(request, given.pop("args", None), given.pop("kwargs", None), exc, given)
-
-    def _retry(
-        self, request: Request, args: Any, kwargs: Any, exc: BaseException | None, options: Mapping[str, Any]
-    ) -> Retry:
-        args, kwargs = merge_arguments(self.run, (request.args, request.kwargs), args, kwargs)
-        retry = signal(exc, options["eta"] if "eta" in options else options["countdown"])
-        retry.again = (
-            request.args if args is None else tuple(args),
-            request.kwargs if kwargs is None else kwargs,
-        )
-        if not request.is_eager:
-            retry.publish = self.app.composer.compose_again(request, args, kwargs, options)
-        return retry
-
-    def _exhausted(self, request: Request) -> MaxRetriesExceeded:
-        return MaxRetriesExceeded(
-            f"{self.name}[{request.id}] was retried {request.retries} times, which is all it may: "
-            f"args {request.argsrepr}, kwargs {request.kwargsrepr}"
-        )
 
     # ── the object itself ────────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from greenq.errors import (
     MessageError,
     Reject,
     Retry,
+    Snooze,
     TaskRevoked,
     TimeLimitExceeded,
     WorkerLost,
@@ -43,12 +45,14 @@ from greenq.results.base import ResultStore
 from greenq.shortrepr import shortrepr
 from greenq.worker.handlers import Handler
 
-__all__ = ["IGNORED", "Endings"]
+__all__ = ["IGNORED", "SNOOZED", "Endings"]
 
 log = logging.getLogger("greenq.task")
 
 IGNORED = "IGNORED"
 """The state of an outcome that leaves no trace; never stored."""
+SNOOZED = "SNOOZED"
+"""The state of an outcome that only puts the task off; never stored."""
 LONGEST_REASON = 1_000
 """Characters of a reason why a message cannot be read."""
 LONGEST = 100_000
@@ -120,6 +124,15 @@ class Endings:
             reason = f"rejected by the task: {plain(str(signal.reason))[:LONGEST]}"
             settlement = Settlement(delivery, verdict, reason=reason)
         return Outcome(delivery, settlement=settlement, state=REJECTED)
+
+    def snoozed(self, delivery: Delivery, handler: Handler, request: Request, signal: Snooze) -> Outcome:
+        """It raised Snooze: nothing is recorded; put back until then, or sent anew if it was acknowledged."""
+        log.info("%s %s", _name(request), text_of(signal))
+        if handler.acks_late:
+            settlement = Settlement(delivery, Verdict.RETRY_AT, due=signal.due)
+            return Outcome(delivery, settlement=settlement, state=SNOOZED)
+        assert delivery.message is not None
+        return Outcome(delivery, (replace(delivery.message, due=signal.due),), state=SNOOZED)
 
     # ── it was not run ───────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from greenq.lifecycle import Lifecycle, body_of
 from greenq.task import Task
 from greenq.worker.hooks import NO_HOOKS, Hooks
 from greenq.worker.marks import Marks
@@ -22,7 +23,7 @@ class Handler:
 
     Parameters:
         call: the user's function, bound to the task, made plain if it is a coroutine function, with the
-            middleware's hooks around it.
+            middleware's hooks around it, and what its class does around it.
         limited: the same for a call that has a hard limit.
         acks_late: settle after the run; otherwise before it.
         time_limit, soft_time_limit: seconds; None for no limit.
@@ -30,6 +31,8 @@ class Handler:
             it becomes a dead letter.
         store_result, store_errors, track_started: whether its end, a bad end, and its beginning are kept.
         throws: exceptions that are logged without a traceback.
+        watched: the task's class has hooks that are called when a run has ended.
+        lifecycle: calls them, and sends the signals about runs.
     """
 
     task: Task[Any, Any]
@@ -44,6 +47,8 @@ class Handler:
     store_errors: bool
     track_started: bool
     throws: tuple[type[BaseException], ...]
+    watched: bool
+    lifecycle: Lifecycle
 
 
 def handlers_of(
@@ -64,9 +69,11 @@ def handlers_of(
     table = {}
     for name, task in tasks.items():
         options = task.options
-        call = limited = hooks.around(task.run, bind)
+        body = body_of(task)
+        call = limited = hooks.around(body, bind)
         if marks is not None:
-            limited = hooks.around(marks.around(task, options.time_limit), bind)
+            limited = hooks.around(marks.around(task, options.time_limit, body), bind)
+        lifecycle = Lifecycle(task, bind)
         table[name] = Handler(
             task=task,
             call=call if options.time_limit is None else limited,
@@ -80,6 +87,8 @@ def handlers_of(
             store_errors=stores and (not options.ignore_result or options.store_errors_even_if_ignored),
             track_started=stores and options.track_started,
             throws=options.throws,
+            watched=lifecycle.watches,
+            lifecycle=lifecycle,
         )
     return table
 

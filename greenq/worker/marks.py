@@ -46,14 +46,18 @@ class Marks:
         self._numbers = {name: number for number, name in enumerate(tasks)}
         page.list_tasks([_code(name, task.run) for name, task in tasks.items()])
 
-    def around(self, task: Task[Any, Any], limit: float | None) -> Callable[..., Any]:
+    def around(
+        self, task: Task[Any, Any], limit: float | None, body: Callable[..., Any] | None = None
+    ) -> Callable[..., Any]:
         """A task's function, run under a mark; a coroutine function stays one.
 
         Parameters:
             limit: its hard limit in seconds, for calls that bring none of their own.
+            body: what runs instead of the bare function.
         """
-        marked = _marked_coroutine if is_coroutine_function(task.run) else _marked
-        return marked(self, task.run, self._numbers[task.name], limit)
+        body = task.run if body is None else body
+        marked = _marked_coroutine if is_coroutine_function(body) else _marked
+        return marked(self, body, self._numbers[task.name], limit)
 
     def take(self, task: int, limit: float | None) -> int:
         """Take a mark for the call that runs here; `MARKS` if there is none."""

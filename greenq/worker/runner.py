@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from greenq.app import GreenQ
-from greenq.errors import GreenqError, Ignore, MessageError, Reject, Retry, TaskSignal, UnknownTask
-from greenq.message import Delivery, Outcome
+from greenq.errors import (
+    EncodeError,
+    GreenqError,
+    Ignore,
+    MessageError,
+    Reject,
+    Retry,
+    Snooze,
+    TaskSignal,
+    TimeLimitExceeded,
+    UnknownTask,
+    WorkerLost,
+)
+from greenq.message import SUCCESS, Delivery, Outcome
 from greenq.protocol import TaskCall, name_of, read
 from greenq.request import Request, current
+from greenq.signals import RUNS, task_received
 from greenq.worker.endings import Endings
 from greenq.worker.handlers import Handler, handlers_of
 from greenq.worker.hooks import Hooks
 from greenq.worker.marks import Marks
 from greenq.worker.page import Page
+from greenq.worker.telling import tell_expired, tell_unreadable
 from pools.errors import CallDied, Killed
 
 if TYPE_CHECKING:
@@ -56,6 +71,8 @@ class Runner:
         stores = app.settings.results.url is not None
         marks = Marks(page, app.tasks) if page is not None else None
         self.handlers = handlers_of(app.tasks, bind, stores, Hooks(app.middleware()), marks)
+        self.aside: Callable[[Callable[[], None]], object] = lambda tell: tell()
+        """Calls the user's code about a task that was ended from outside, where that may take its time."""
         self.endings = Endings(self._store, app.settings.results.expires, app.settings.results.extended)
 
     def __reduce__(self) -> tuple[Callable[[], Runner], tuple[()]]:
@@ -67,17 +84,21 @@ class Runner:
         try:
             handler, call = self._read(delivery)
         except MessageError as error:
+            tell_unreadable(self._app, delivery, error)
             return endings.unreadable(delivery, error)
         request = Request(call, delivery.message, self._node, delivery.attempts)
         if call.expires is not None and call.expires <= time.time():
+            tell_expired(handler.task, request)
             return endings.expired(delivery, handler, request)
         if call.eta is not None and call.eta > time.time():
             return endings.postponed(delivery, call.eta)
         # Each call runs in a context of its own: nothing to reset afterwards.
         current.set(request)
-        if handler.track_started:
-            self._record_start(request)
         try:
+            if RUNS:
+                handler.lifecycle.begin(request)
+            if handler.track_started:
+                self._record_start(request)
             run = handler.call if call.time_limit is None else handler.limited
             value = run(*call.args, **call.kwargs)
         except Killed:
@@ -88,6 +109,8 @@ class Runner:
             if was_killed(error):
                 raise
             return self._raised(delivery, handler, request, error)
+        if RUNS or handler.watched:
+            return self._succeeded(delivery, handler, request, value)
         return endings.succeeded(delivery, handler, request, value)
 
     def check(self, delivery: Delivery) -> Outcome | None:
@@ -95,6 +118,7 @@ class Runner:
         try:
             self._read(delivery)
         except MessageError as error:
+            tell_unreadable(self._app, delivery, error)
             return self.endings.unreadable(delivery, error)
         return None
 
@@ -111,7 +135,8 @@ class Runner:
     def over_limit(self, delivery: Delivery, limit: float) -> Outcome:
         """It was killed at its hard limit of so many seconds."""
         handler, request = self._again(delivery)
-        return self.endings.over_limit(delivery, handler, request, limit)
+        outcome = self.endings.over_limit(delivery, handler, request, limit)
+        return self._failed_outside(handler, request, TimeLimitExceeded(limit), outcome)
 
     def returned(self, delivery: Delivery) -> Outcome:
         """It was ended because the worker stops."""
@@ -122,8 +147,30 @@ class Runner:
         """What ran it died, or `error` came out of it beside the function (a soft limit, as it returned)."""
         handler, request = self._again(delivery)
         if isinstance(error, Killed | CallDied):
-            return self.endings.lost(delivery, handler, request, error)
-        return self.endings.failed(delivery, handler, request, error)
+            outcome = self.endings.lost(delivery, handler, request, error)
+            error = WorkerLost(str(error) or None)
+        else:
+            outcome = self.endings.failed(delivery, handler, request, error)
+        return self._failed_outside(handler, request, error, outcome)
+
+    def _failed_outside(
+        self, handler: Handler, request: Request, error: BaseException, outcome: Outcome
+    ) -> Outcome:
+        """Tell of a failure where no call of the pool goes on that could: beside whatever reports it."""
+        if RUNS or handler.watched:
+            context = contextvars.Context()
+            context.run(current.set, request)
+            self.aside(lambda: context.run(handler.lifecycle.failed, request, error))
+        return outcome
+
+    def announce(self, deliveries: Iterable[Delivery]) -> None:
+        """Tell the receivers of `task_received` what has arrived and can be read."""
+        for delivery in deliveries:
+            try:
+                _, request = self._again(delivery)
+            except MessageError:
+                continue  # told when its turn comes
+            task_received.send(self._app, request=request)
 
     # ── the parts ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,16 +199,31 @@ class Runner:
         handler, call = self._read(delivery)
         return handler, Request(call, delivery.message, self._node, delivery.attempts)
 
+    def _succeeded(self, delivery: Delivery, handler: Handler, request: Request, value: Any) -> Outcome:
+        """The same end, and somebody wants to know."""
+        outcome = self.endings.succeeded(delivery, handler, request, value)
+        if outcome.state == SUCCESS:
+            handler.lifecycle.succeeded(request, value)
+        else:
+            handler.lifecycle.failed(request, EncodeError(f"what {request.task} returned cannot be stored"))
+        return outcome
+
     def _signalled(
         self, delivery: Delivery, handler: Handler, request: Request, signal: TaskSignal
     ) -> Outcome:
         if isinstance(signal, Retry):
-            return self.endings.retried(delivery, handler, request, signal)
+            return self._retried(delivery, handler, request, signal)
         if isinstance(signal, Ignore):
-            return self.endings.ignored(delivery, handler, request)
-        if isinstance(signal, Reject):
-            return self.endings.rejected(delivery, handler, request, signal)
-        return self.endings.failed(delivery, handler, request, signal)
+            outcome = self.endings.ignored(delivery, handler, request)
+        elif isinstance(signal, Snooze):
+            outcome = self.endings.snoozed(delivery, handler, request, signal)
+        elif isinstance(signal, Reject):
+            outcome = self.endings.rejected(delivery, handler, request, signal)
+        else:
+            return self._failed(delivery, handler, request, signal)
+        if RUNS:
+            handler.lifecycle.ended(request, outcome.state, signal)
+        return outcome
 
     def _raised(
         self, delivery: Delivery, handler: Handler, request: Request, error: BaseException
@@ -169,10 +231,24 @@ class Runner:
         try:
             retry = handler.task.autoretry(error) if isinstance(error, Exception) else None
         except Exception as given_up:
-            return self.endings.failed(delivery, handler, request, given_up)
+            return self._failed(delivery, handler, request, given_up)
         if retry is not None:
-            return self.endings.retried(delivery, handler, request, retry)
-        return self.endings.failed(delivery, handler, request, error)
+            return self._retried(delivery, handler, request, retry)
+        return self._failed(delivery, handler, request, error)
+
+    def _retried(self, delivery: Delivery, handler: Handler, request: Request, retry: Retry) -> Outcome:
+        outcome = self.endings.retried(delivery, handler, request, retry)
+        if RUNS or handler.watched:
+            handler.lifecycle.retried(request, retry)
+        return outcome
+
+    def _failed(
+        self, delivery: Delivery, handler: Handler, request: Request, error: BaseException
+    ) -> Outcome:
+        outcome = self.endings.failed(delivery, handler, request, error)
+        if RUNS or handler.watched:
+            handler.lifecycle.failed(request, error)
+        return outcome
 
     def _record_start(self, request: Request) -> None:
         store = self._store()

@@ -142,7 +142,7 @@ def test_settings_cannot_change_once_the_broker_is_open() -> None:
     [
         ({"max_retry": 3}, "did you mean 'max_retries'"),
         ({"rate_limit": "10/m"}, "'rate_limit'.*not limited yet"),
-        ({"on_failure": print}, "hooks are not called yet"),
+        ({"on_failure": print}, "make a subclass"),
         ({"backend": "x"}, "'backend'"),
         ({"max_retries": -1}, "max_retries must be"),
         ({"max_retries": "3"}, "max_retries must be"),
