@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenq.callheaders import apply_options, iso
@@ -16,8 +14,10 @@ from greenq.config.schema import Settings
 from greenq.errors import InvalidTaskArguments
 from greenq.message import Message
 from greenq.optionchecks import check_call
-from greenq.protocol import EMBED, template
+from greenq.planning import Plan, Planner
+from greenq.protocol import EMBED
 from greenq.request import Request
+from greenq.routing import Router
 from greenq.shortrepr import shortrepr
 
 __all__ = ["Composer", "Plan", "new_id"]
@@ -30,97 +30,36 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-MOST_PLANS = 10_000
-"""Plans that are kept; more are only there where queues or tasks have made-up names, one per customer say."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """What all calls of one task to one queue have in common, resolved once.
-
-    Parameters:
-        headers: protocol 2's; each message gets a copy.
-        expires: seconds after which a call is not begun, if the call says nothing else.
-    """
-
-    queue: str
-    priority: int
-    serializer: str
-    compression: str | None
-    headers: dict[str, Any]
-    expires: float | None
-
-
 class Composer:
     """Makes messages by the settings.
 
     Parameters:
         codecs: encodes the bodies.
         declared: by task name, the options that its decorator gave; a name that is not there is unknown here.
+        router: says where calls go that do not say it themselves; None for what the settings say.
+        exchanges: the types of exchange that the broker has; asked before anything is sent to one.
     """
 
-    def __init__(self, settings: Settings, codecs: Codecs, declared: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        codecs: Codecs,
+        declared: Mapping[str, Mapping[str, Any]],
+        router: Router | None = None,
+        exchanges: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._settings = settings
         self._codecs = codecs
         self._declared = declared
         self._over = settings.tasks.compress_over
-        self._plans: dict[tuple[str, str | None], Plan] = {}
         self.reply_to = ""
         """Where the calls of this process want their results, where a store sends them."""
         self.origin = f"gen{os.getpid()}@{socket.gethostname()}"
-
-    # ── what calls of a task have in common ──────────────────────────────────────────────────────────────
-
-    def plan(self, task: str, queue: str | None = None) -> Plan:
-        """The plan for calls of a task.
-
-        Parameters:
-            queue: the call's own choice.
-        """
-        key = (task, queue)
-        plan = self._plans.get(key)
-        if plan is None:
-            if len(self._plans) >= MOST_PLANS:
-                self._plans.clear()
-            plan = self._plans[key] = self._make_plan(task, queue)
-        return plan
-
-    def forget(self, task: str) -> None:
-        """Drop the plans of a task whose options have changed."""
-        for key in [key for key in self._plans if key[0] == task]:
-            del self._plans[key]
-
-    def _make_plan(self, task: str, queue: str | None) -> Plan:
-        """Whoever is nearer to the call has the say: call, task, route, queue, configuration."""
-        defaults = self._settings.tasks
-        declared = self._declared.get(task)
-        own: Mapping[str, Any] = declared or {}
-        priority = own.get("priority")
-        if queue is None:
-            queue = own.get("queue")
-        if queue is None:
-            route = next((r for r in self._settings.routes if fnmatchcase(task, r.match)), None)
-            queue = defaults.queue if route is None else route.queue
-            if route is not None and priority is None:
-                priority = route.priority
-        about = self._settings.queues.get(queue)
-        if priority is None and about is not None:
-            priority = about.priority
-        if priority is None:
-            priority = defaults.priority
-        headers = template(
-            task, self.origin, None if declared is None else own.get("ignore_result", defaults.ignore_result)
-        )
-        if own.get("time_limit") is not None or own.get("soft_time_limit") is not None:
-            headers["timelimit"] = [own.get("time_limit"), own.get("soft_time_limit")]
-        return Plan(
-            queue=queue,
-            priority=priority or 0,
-            serializer=own.get("serializer") or (about and about.serializer) or defaults.serializer,
-            compression=own.get("compression", (about and about.compression) or defaults.compression),
-            headers=headers,
-            expires=own.get("expires", defaults.expires),
-        )
+        self._inherit = settings.tasks.inherit_priority
+        self._planner = Planner(settings, declared, self.origin, router, exchanges)
+        self._plans = self._planner.plans
+        self.plan = self._planner.plan
+        self.forget = self._planner.forget
 
     # ── one message ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -147,36 +86,55 @@ class Composer:
         if options:
             return self._compose_with(task, args, kwargs, check_call(options, f"call of {task}"), request)
         plan = self._plans.get((task, None)) or self.plan(task)
+        if plan.asked or plan.further:
+            return self._compose_with(task, args, kwargs, {}, request)
         headers = plan.headers.copy()
         headers["id"] = headers["root_id"] = id = new_id()
+        priority = plan.priority
         if request is not None:
             headers["root_id"] = request.root_id or request.id
             headers["parent_id"] = request.id
+            if self._inherit:
+                priority = self._planner.priority(plan, request)
         if plan.expires is not None:
             headers["expires"] = iso(time.time() + plan.expires)
-        return self._finish(
+        message = self._finish(
             plan.queue, headers, args, kwargs, plan.serializer, plan.compression,
-            {"correlation_id": id, "reply_to": self.reply_to}, plan.priority, None,
+            {"correlation_id": id, "reply_to": self.reply_to}, priority, None,
         )  # fmt: skip
+        if plan.exchange:
+            self._planner.send_to(message, plan.exchange, plan.routing_key)
+        return message
 
     def _compose_with(
         self, task: str, args: Any, kwargs: Any, options: dict[str, Any], request: Request | None
     ) -> Message:
         """The same for a call with options of its own, all checked."""
-        plan = self.plan(task, options.get("queue"))
+        plan, options = self._planner.plan_for(task, args, kwargs, options)
         headers = plan.headers.copy()
         headers["id"] = id = options.get("task_id") or new_id()
         headers["root_id"] = id
         if request is not None:
             headers["root_id"] = request.root_id or request.id
             headers["parent_id"] = request.id
+        priority = options.get("priority")
+        if priority is None:
+            priority = self._planner.priority(plan, request)
         due = apply_options(headers, options, plan.expires)
-        return self._finish(
+        message = self._finish(
             plan.queue, headers, args, kwargs,
             options.get("serializer", plan.serializer), options.get("compression", plan.compression),
             {"correlation_id": id, "reply_to": options.get("reply_to", self.reply_to)},
-            options.get("priority", plan.priority), due,
+            priority, due,
         )  # fmt: skip
+        exchange, key = plan.exchange, plan.routing_key
+        if "exchange" in options or "routing_key" in options:
+            exchange, key = self._planner.address(
+                plan.queue, options.get("exchange", exchange or None), options.get("routing_key")
+            )
+        if exchange:
+            self._planner.send_to(message, exchange, key)
+        return message
 
     def _finish(
         self,
@@ -224,7 +182,14 @@ class Composer:
             options: of `Task.retry`, checked.
         """
         before = request.message
-        plan = self.plan(request.task, options.get("queue") or (before.queue if before is not None else None))
+        # Where it came from is a queue by itself, however the call had got there.
+        queue = options.get("queue")
+        plan = self.plan(request.task, queue or (before.queue if before is not None else None))
+        address = (
+            self._planner.address(plan.queue, options.get("exchange"), options.get("routing_key"))
+            if (queue or "exchange" in options)
+            else ("", "")
+        )
         headers = {key: value for key, value in request.fields.items() if key not in _BROKERS_OWN}
         headers["retries"] = request.retries + 1
         headers["eta"] = None
@@ -244,19 +209,21 @@ class Composer:
         ):
             return Message(
                 plan.queue, headers, before.body, before.content_type, before.content_encoding,
-                properties, priority, due,
+                properties, priority, due, *address,
             )  # fmt: skip
         headers.pop("compression", None)
         if args is not None:
             headers["argsrepr"] = "()"
         if kwargs is not None:
             headers["kwargsrepr"] = "{}"
-        return self._finish(
+        message = self._finish(
             plan.queue, headers,
             request.args if args is None else args, request.kwargs if kwargs is None else kwargs,
             options.get("serializer", plan.serializer), options.get("compression", plan.compression),
             properties, priority, due, request.embed,
         )  # fmt: skip
+        message.exchange, message.routing_key = address
+        return message
 
 
 _BROKERS_OWN = frozenset({

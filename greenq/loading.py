@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.machinery import ModuleSpec, PathFinder
@@ -15,6 +13,7 @@ from typing import Any
 
 from greenq.app import GreenQ
 from greenq.errors import AppError, GreenqError
+from greenq.importing import import_module, place_of
 
 __all__ = ["find", "load_app"]
 
@@ -40,7 +39,7 @@ def load_app(name: str) -> GreenQ:
     """
     module_name, colon, attribute = name.partition(":")
     find(module_name)
-    module = _import(module_name)
+    module = import_module(module_name)
     if colon:
         return _attribute(module, attribute)
     found = _pick(module)
@@ -50,7 +49,7 @@ def load_app(name: str) -> GreenQ:
         for submodule in SUBMODULES:
             below = f"{module_name}.{submodule}"
             if PathFinder.find_spec(below, list(module.__path__)) is not None:
-                found = _pick(_import(below))
+                found = _pick(import_module(below))
                 if found is not None:
                     return found
     raise AppError(f'{module_name} has no application: it needs a line such as app = GreenQ("{module_name}")')
@@ -119,44 +118,6 @@ def _not_found(package: list[str], last: str, places: list[str] | None) -> str:
     return f"there is no module {name}: {hint}"
 
 
-# ── its import ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except GreenqError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise AppError(_import_failed(name, error)) from error
-
-
-def _import_failed(module: str, error: BaseException) -> str:
-    """One line that leads to the place in the user's code."""
-    if isinstance(error, SyntaxError) and error.filename:
-        place, what = f"{_short(error.filename)}:{error.lineno}", error.msg
-    else:
-        place, what = _place(error), str(error)
-    if isinstance(error, SystemExit):
-        what = f"it ends the program ({what}); guard that by if __name__ == '__main__'"
-    text = f"{type(error).__name__}: {what}" if what else type(error).__name__
-    return f"{module} cannot be imported: {place}: {' '.join(text.split())}"
-
-
-def _place(error: BaseException) -> str:
-    """The innermost line that is the user's: not the import system's, nor an installed package's."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    frames = [f for f in frames if f.filename != __file__] or frames
-    own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(sys.prefix)]
-    last = (own or frames)[-1]
-    return f"{_short(last.filename)}:{last.lineno}"
-
-
-def _short(path: str) -> str:
-    inside = path.startswith(os.getcwd() + os.sep)
-    return os.path.relpath(path) if inside else path
-
-
 # ── which object ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -196,7 +157,7 @@ def _attribute(module: ModuleType, written: str) -> GreenQ:
             raise
         except Exception as error:
             raise AppError(
-                f"{place} failed: {_place(error)}: {type(error).__name__}: {' '.join(str(error).split())}"
+                f"{place} failed: {place_of(error)}: {type(error).__name__}: {' '.join(str(error).split())}"
             ) from error
     if isinstance(value, GreenQ):
         return value

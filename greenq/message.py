@@ -63,6 +63,8 @@ class Message:
         priority: 0 to 9, as the broker orders them: on Redis 0 runs first, as with Celery there; on all
             others a higher number does.
         due: seconds since the epoch before which it must not run; None for now.
+        exchange, routing_key: where it is sent instead of straight to the queue, which is then only what
+            errors name; all queues that the exchange finds by the key get it.
     """
 
     queue: str
@@ -73,6 +75,8 @@ class Message:
     properties: dict[str, Any] = field(default_factory=dict)
     priority: int = 0
     due: float | None = None
+    exchange: str = ""
+    routing_key: str = ""
 
 
 def flaw(message: Message, largest: int, longest_name: int | None = None) -> str | None:

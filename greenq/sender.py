@@ -23,6 +23,7 @@ from greenq.message import Message
 from greenq.request import Request, current
 from greenq.results import open as open_store
 from greenq.results.base import ResultStore
+from greenq.routing import Router, is_plain, rules_of
 from greenq.sqlite.address import anchored
 
 __all__ = ["Sender"]
@@ -47,6 +48,8 @@ class Sender:
         self._path = None if config is None or isinstance(config, Mapping) else Path(config)
         given = config if isinstance(config, Mapping) else {}
         self._code = {**given, **settings}
+        routes = self._code.get("routes")
+        self._rules = [] if is_plain(routes) else rules_of(self._code.pop("routes", None))
         self._declared: dict[str, dict[str, Any]] = {}
         self._broker: Broker | None = None
         self._results: ResultStore | None = None
@@ -66,7 +69,18 @@ class Sender:
         )
         self.codecs.check(settings.tasks.serializer, settings.tasks.compression)
         self._prepare_records(settings)
-        self.composer = Composer(settings, self.codecs, self._declared)
+        self.router = Router(self._rules, settings.routes, self._find_task)
+        self.composer = self._composer()
+
+    def _composer(self) -> Composer:
+        return Composer(self.settings, self.codecs, self._declared, self.router, self._exchanges)
+
+    def _exchanges(self) -> tuple[str, ...]:
+        return self.broker.guarantees.exchanges
+
+    def _find_task(self, name: str) -> object:
+        """The task of a name, for those that decide where its calls go; None where tasks are not known."""
+        return None
 
     def _prepare_records(self, settings: Settings) -> None:
         keep = settings.results
@@ -146,7 +160,7 @@ class Sender:
         self._lock = threading.Lock()
         self._broker = self._results = None
         self._opened = False
-        self.composer = Composer(self.settings, self.codecs, self._declared)
+        self.composer = self._composer()
 
     # ── the bytes of a result record ─────────────────────────────────────────────────────────────────────
 

@@ -6,15 +6,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from greenq.errors import GreenqError
+from greenq.errors import ConfigError, GreenqError
+from greenq.exchanges import Shape
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
 
 __all__ = ["Broker", "Guarantees"]
+
+NO_BROADCASTS = (
+    "this broker cannot send a message to every worker: leave broadcast out, or use RabbitMQ or Redis"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,9 @@ class Guarantees:
         leases: what a process held returns to the front of its queue when its lease runs out, and is
             suspect. False: the limits say what becomes of it, and what a living process gives back goes where
             the broker puts it.
+        exchanges: the types of exchange that it has; none if messages can only be sent to queues.
+        broadcasts: a message can be sent to every worker.
+        arguments: queues can be declared with arguments, not durable, or to be deleted with their consumers.
     """
 
     survives_process: bool
@@ -52,6 +60,9 @@ class Guarantees:
     longest_hold: float | None = None
     ordered: bool = True
     leases: bool = True
+    exchanges: tuple[str, ...] = ()
+    broadcasts: bool = False
+    arguments: bool = False
 
     @property
     def hands_over(self) -> bool:
@@ -170,6 +181,32 @@ class Broker(ABC):
         """Hear of queues that the configuration names, for a broker that can't list its own."""
         return
 
+    def shape(self, shapes: Mapping[str, Shape]) -> None:
+        """Hear how queues are made that are not plain ones, before anything else.
+
+        Parameters:
+            shapes: by the queue's name.
+
+        Raises:
+            ConfigError: it has no such exchanges or queues.
+        """
+        for shape in shapes.values():
+            if problem := _beyond(shape, self.guarantees):
+                raise ConfigError(f"queues.{shape.name}: {problem}")
+
+    def attend(self, queue: str, node: str, timeout: float) -> str:
+        """Begin to hear what is sent to a broadcast queue.
+
+        Parameters:
+            queue: its name, of one that `shape` was told of.
+            node: whose own queue it is.
+            timeout: seconds.
+
+        Returns:
+            The name of the queue to fetch from.
+        """
+        raise ConfigError(f"queues.{queue}: {NO_BROADCASTS}")
+
     @abstractmethod
     def depth(self) -> dict[str, Depth]:
         """Every known queue, and how many messages wait in it."""
@@ -210,3 +247,19 @@ class Broker(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _beyond(shape: Shape, guarantees: Guarantees) -> str | None:
+    """What of a queue's shape a broker does not have, and what to do."""
+    if shape.broadcast:
+        return None if guarantees.broadcasts else NO_BROADCASTS
+    if shape.exchange and shape.type not in guarantees.exchanges:
+        kinds = " or ".join(guarantees.exchanges)
+        return (
+            f"this broker has no {shape.type} exchanges: make it one of {kinds}, or use RabbitMQ"
+            if kinds
+            else "this broker has no exchanges: leave exchange out, or use RabbitMQ or Redis"
+        )
+    if not guarantees.arguments and (shape.arguments or not shape.durable or shape.auto_delete):
+        return "this broker keeps all queues alike: leave out arguments, durable and auto_delete"
+    return None

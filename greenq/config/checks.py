@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from greenq.config.keys import leaves, root
 from greenq.config.masking import quoted
 from greenq.config.mistakes import Mistakes, Place
-from greenq.config.schema import Settings
+from greenq.config.schema import Route, Settings
 from greenq.config.suggestions import closest
 from greenq.config.units import write_seconds
 
@@ -38,7 +39,10 @@ def check(
     # A misspelled name in accept is one mistake, not also one for each serializer that it leaves out.
     doubtful = failed | {_whole(key) for keys, _ in unknown for key in keys}
     _report(
-        [*_limits(settings, places), *_accepted(settings), *_routes(settings), *_health(settings)],
+        [
+            *_limits(settings, places), *_accepted(settings), *_routes(settings), *_queues(settings),
+            *_health(settings),
+        ],
         places, doubtful, mistakes,
     )  # fmt: skip
 
@@ -73,6 +77,9 @@ def _accepted(settings: Settings) -> Iterator[Finding]:
         "tasks.serializer": settings.tasks.serializer,
         "results.serializer": settings.results.serializer,
     }
+    for i, route in enumerate(settings.routes):
+        if route.serializer is not None:
+            chosen[f"routes[{i}].serializer"] = route.serializer
     for name, queue in settings.queues.items():
         if queue.serializer is not None:
             chosen[f"queues.{name}.serializer"] = queue.serializer
@@ -93,6 +100,14 @@ def _accepted(settings: Settings) -> Iterator[Finding]:
 def _routes(settings: Settings) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for i, route in enumerate(settings.routes):
+        if problem := _incomplete(route):
+            yield (
+                (f"routes[{i}].match", f"routes[{i}].function", f"routes[{i}].queue", "routes"),
+                (f"routes[{i}] {problem}"),
+            )
+            continue
+        if route.match is None:
+            continue
         earlier = seen.get("*", seen.get(route.match))
         if earlier is not None:
             pattern = settings.routes[earlier].match
@@ -102,6 +117,42 @@ def _routes(settings: Settings) -> Iterator[Finding]:
                 "put it earlier, or delete it",
             )
         seen.setdefault(route.match, i)
+
+
+def _incomplete(route: Route) -> str | None:
+    """What keeps a route from meaning anything."""
+    said = any(
+        getattr(route, name) is not None
+        for name in ("queue", "exchange", "routing_key", "priority", "serializer", "compression")
+    )
+    if route.function is not None:
+        both = route.match is not None or said
+        return "has a function, which says all by itself; delete its other keys" if both else None
+    if route.match is None:
+        return "needs match, the name of a task or a pattern, or function"
+    if not said:
+        return "says nothing about its tasks; give it a queue"
+    if route.match.startswith("re:"):
+        try:
+            re.compile(route.match.removeprefix("re:"))
+        except re.error as error:
+            return f"has a regular expression that cannot be read: {error}"
+    return None
+
+
+def _queues(settings: Settings) -> Iterator[Finding]:
+    for name, queue in settings.queues.items():
+        path = f"queues.{name}"
+        if queue.broadcast and queue.exchange_type not in ("direct", "fanout"):
+            yield (
+                (f"{path}.exchange_type", "queues"),
+                (f"{path} is a broadcast queue, so its exchange is a fanout; delete exchange_type"),
+            )
+        elif not queue.broadcast and queue.exchange is None and queue.exchange_type != "direct":
+            yield (
+                (f"{path}.exchange_type", "queues"),
+                (f"{path} has an exchange_type, but no exchange; name one"),
+            )
 
 
 def _health(settings: Settings) -> Iterator[Finding]:
@@ -131,6 +182,9 @@ def _names(settings: Settings, names: Mapping[str, Sequence[str]]) -> Iterator[F
     for queue, of_queue in settings.queues.items():
         chosen.append((f"queues.{queue}.serializer", "serializer", of_queue.serializer or ""))
         chosen.append((f"queues.{queue}.compression", "compression", of_queue.compression or ""))
+    for i, route in enumerate(settings.routes):
+        chosen.append((f"routes[{i}].serializer", "serializer", route.serializer or ""))
+        chosen.append((f"routes[{i}].compression", "compression", route.compression or ""))
     for path, unit, value in chosen:
         if value and unit in known and value not in known[unit]:
             close = closest(value, known[unit])

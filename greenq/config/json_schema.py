@@ -72,6 +72,8 @@ def _key(key: Key, names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         return {**about, "type": "array", "minItems": least, "uniqueItems": True, "items": _text(key, names)}
     if key.kind == "named_texts":
         return {**about, "type": ["object", "null"], "additionalProperties": {"type": "string"}}
+    if key.kind == "named_values":
+        return {**about, "type": ["object", "null"]}
     if key.record is not None and key.kind == "records":
         return {**about, "type": "array", "items": _section(key.record, names)}
     if key.record is not None:

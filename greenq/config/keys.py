@@ -14,7 +14,9 @@ from greenq.config.schema import Settings
 
 __all__ = ["ONE_VALUE", "Key", "Kind", "Section", "leaves", "root", "variables"]
 
-Kind = Literal["text", "flag", "count", "number", "texts", "records", "named_records", "named_texts"]
+Kind = Literal[
+    "text", "flag", "count", "number", "texts", "records", "named_records", "named_texts", "named_values"
+]  # fmt: skip
 
 ONE_VALUE: frozenset[Kind] = frozenset(("text", "flag", "count", "number"))
 """The kinds that are no list and no mapping."""
@@ -88,7 +90,7 @@ def leaves(section: Section) -> Iterator[Key]:
 @functools.cache
 def variables() -> Mapping[str, Key]:
     """The environment variables by name; lists of records and mappings have none."""
-    simple = (key for key in leaves(root()) if key.record is None and key.kind != "named_texts")
+    simple = (key for key in leaves(root()) if key.record is None and not key.kind.startswith("named_"))
     return {f"GREENQ_{key.path.upper().replace('.', '_')}": key for key in simple}
 
 
@@ -132,6 +134,8 @@ def _shape(annotation: Any) -> tuple[Kind, bool, type | None]:
     named = isinstance(origin, type) and issubclass(origin, Mapping) and inner[0] is str
     if named or (origin is tuple and inner[1:] == (Ellipsis,)):
         entry = inner[1 if named else 0]
+        if named and entry is Any:
+            return "named_values", False, None
         if entry is str:
             return "named_texts" if named else "texts", False, None
         if isinstance(entry, type) and dataclasses.is_dataclass(entry):

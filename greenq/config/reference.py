@@ -81,7 +81,7 @@ def _takes(key: Key) -> str:
         text = f"list: {text}"
     elif key.kind == "records":
         text = "list of entries"
-    elif key.kind in ("named_records", "named_texts"):
+    elif key.kind in ("named_records", "named_texts", "named_values"):
         text = "entries by name"
     write: Callable[[float], str] = {"seconds": write_seconds, "bytes": lambda n: write_bytes(int(n))}.get(
         key.unit or "", lambda n: f"{n:,}"

@@ -43,7 +43,7 @@ class Resolution:
         if value is _BAD:
             self.failed.add(key.path)
             return
-        if key.kind in ("named_texts", "named_records"):
+        if key.kind in ("named_texts", "named_records", "named_values"):
             earlier = self._values.get(key.path, {})
             value = {**earlier, **value}
         self._values[key.path] = value
@@ -114,6 +114,7 @@ class Resolution:
             "texts": self._texts,
             "records": self._records,
             "named_texts": self._named_texts,
+            "named_values": self._named_values,
             "named_records": self._named_records,
         }[key.kind](key, given, path)
         if len(self._mistakes) > before:
@@ -178,6 +179,13 @@ class Resolution:
                 self._report(f"{path}.{name}", entry, wrong)
         return found
 
+    def _named_values(self, key: Key, given: Given, path: str) -> Any:
+        found: dict[str, Any] = {}
+        for name, entry in self._named(key, given, path).items():
+            found[name] = _plain(entry)
+            self.places[f"{path}.{name}"] = entry.place
+        return found
+
     def _named(self, key: Key, given: Given, path: str) -> dict[str, Given]:
         """The entries of a mapping with names of the user's own."""
         if given.value is None and given.missing:
@@ -221,3 +229,12 @@ class Resolution:
         mend = f"; {wrong.mend}" if wrong.mend else ""
         self._mistakes.add(given.place, f"{label(path)} {wrong.what}{contrast}{mend}")
         return _BAD
+
+
+def _plain(given: Given) -> Any:
+    """The data that somebody wrote, as it is."""
+    if isinstance(given.value, dict):
+        return {name: _plain(entry) for name, (_, entry) in given.value.items()}
+    if isinstance(given.value, list):
+        return [_plain(entry) for entry in given.value]
+    return given.value

@@ -186,6 +186,16 @@ class TaskSettings:
     priority: int | None = key(
         "0 to 9; a higher number runs first, but on Redis a lower one.", None, least=0, most=9
     )
+    inherit_priority: bool = key(
+        "What a running task sends has its priority, unless the call or its task says another.", False
+    )
+    routing_key: str | None = key(
+        "The routing key of calls to an exchange that name none; null for the name of tasks.queue.",
+        None, example="tasks",
+    )  # fmt: skip
+    create_missing_queues: bool = key(
+        "Make queues that `queues` does not list when they are used; otherwise they are an error.", True
+    )
     eager: bool = key("Run tasks where they are called instead of sending them (for tests).", False)
 
 
@@ -196,15 +206,52 @@ class QueueSettings:
     serializer: str | None = key("How arguments sent to this queue are encoded.", None, unit="serializer")
     compression: str | None = key("How bodies sent to this queue are compressed.", None, unit="compression")
     priority: int | None = key("Priority of messages that name none.", None, least=0, most=9)
+    exchange: str | None = key(
+        "The exchange that puts messages into it; null where they are sent straight to it.",
+        None, unit="queue", example="media",
+    )  # fmt: skip
+    exchange_type: str = key(
+        "How that exchange chooses queues.", "direct", choices=("direct", "topic", "fanout", "headers")
+    )
+    routing_key: str | None = key(
+        "What it is bound with, and what messages for it carry; null for its name.",
+        None, example="media.video",
+    )  # fmt: skip
+    bindings: tuple[str, ...] = key(
+        "Further routing keys that it is bound with; of a topic exchange patterns with * and #.",
+        (), example='["media.#"]',
+    )  # fmt: skip
+    binding_arguments: Mapping[str, Any] = key(
+        "What the headers of a message must have, where the exchange's type is headers.",
+        {}, example="{x-match: all, format: pdf}",
+    )  # fmt: skip
+    broadcast: bool = key(
+        "Each worker that takes from it gets every message, by a fanout exchange of its name.", False
+    )
+    durable: bool = key("It survives a restart of the broker.", True)
+    auto_delete: bool = key("It is deleted when its last consumer has gone.", False)
+    arguments: Mapping[str, Any] = key(
+        "Arguments of its declaration, as RabbitMQ knows them.", {}, example="{x-max-priority: 10}"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Tasks whose names match go to a queue."""
+    """Where some tasks go: those whose names match, or what a function says; the first that says counts."""
 
-    match: str = key("Name of the task, or a pattern with * and ?.", "*", required=True)
-    queue: str = key("Where they go.", "celery", unit="queue", required=True)
+    match: str | None = key(
+        "Name of the task, a pattern with * and ?, or re: and a regular expression.", None, example="mail.*"
+    )
+    function: str | None = key(
+        "Asked for each call that no earlier route takes: router(name, args, kwargs, options, task).",
+        None, unit="dotted", example="shop.routing:choose",
+    )  # fmt: skip
+    queue: str | None = key("Where they go.", None, unit="queue", example="mail")
+    exchange: str | None = key("The exchange that they go to instead.", None, unit="queue", example="media")
+    routing_key: str | None = key("With which routing key.", None, example="media.video")
     priority: int | None = key("Priority of calls that name none.", None, least=0, most=9)
+    serializer: str | None = key("How their arguments are encoded.", None, unit="serializer")
+    compression: str | None = key("How their bodies are compressed.", None, unit="compression")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +296,18 @@ class Settings:
         unit="class",
         example="{snappy: shop.codecs:Snappy}",
     )
+    imports: tuple[str, ...] = key(
+        "Further modules that hold tasks; imported with the application.",
+        (), unit="dotted", example="[shop.mail, shop.orders]",
+    )  # fmt: skip
+    autodiscover: tuple[str, ...] = key(
+        "Packages whose module `tasks` is imported with the application, where they have one.",
+        (), unit="dotted", example="[shop.mail, shop.orders]",
+    )  # fmt: skip
+    annotations: Mapping[str, Any] = key(
+        "Options of tasks by name or pattern, before what their decorators say.",
+        {}, example='{"shop.*": {time_limit: 30s}}',
+    )  # fmt: skip
     middleware: tuple[str, ...] = key(
         "Objects or classes with hooks around every run, module:name, outermost first.",
         (), unit="class", example="[greenq.contrib.sqlalchemy:ReleaseConnections]",
