@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CLAIM", "ChordOpening", "ChordPart", "DueChord"]
-
-CLAIM = 30
-"""Seconds that whoever completed a chord has for sending its body; then another one may."""
+__all__ = ["ChordOpening", "ChordPart", "DueChord"]
 
 
 @dataclass(slots=True)

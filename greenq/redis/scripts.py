@@ -8,7 +8,8 @@ All keys come as arguments, as what a script returns depends on them alone where
 
 from __future__ import annotations
 
-from hashlib import sha1
+from greenq.redis.chordscripts import CHORD_SCRIPTS, COUNTING, OPENING_FIELDS, PART_FIELDS
+from greenq.redis.script import Script
 
 __all__ = [
     "ACKNOWLEDGE", "CHARGE", "COMMIT", "FETCH", "GIVE_BACK", "PURGE", "REPLAY", "RESTORE", "SOURCES", "STORE",
@@ -25,16 +26,6 @@ PROMOTED = 1000
 SLICE, BYTES = 16, 16_000_000
 """Messages that are taken first, then four times as many, and so on until they have so many bytes: a thousand
 large ones at once would need the server's memory twice over."""
-
-
-class Script:
-    """A script and the name that the server calls it by."""
-
-    __slots__ = ("sha", "source")
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.sha = sha1(source.encode()).hexdigest()
 
 
 _IDENTITY = """
@@ -179,6 +170,7 @@ Returns the places of those where something else stands now; the caller looks at
 
 COMMIT = Script(
     _IDENTITY
+    + COUNTING
     + f"""
 local leased, attempts = ARGV[1], ARGV[2]
 local at, reply, time = 3, {{}}, nil
@@ -186,19 +178,36 @@ local function next_()
   at = at + 1
   return ARGV[at - 1]
 end
+local function places(fields)
+  local found = {{}}
+  for i = 1, tonumber(next_()) do
+    found[i] = at
+    at = at + fields
+  end
+  return found
+end
+local function as_seen(i) return (text('GET', ARGV[i]) or '') == ARGV[i + 3] end
+local function keep(i)
+  local key, value, lasts = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if lasts == '' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', lasts) end
+  redis.call('PUBLISH', key, value)
+end
 while at <= #ARGV do
   local code, field, raw = next_(), next_(), nil
   local extra = {{}}
   for i = 1, tonumber(next_()) do extra[i] = next_() end
   local children = at + 1
   at = children + 2 * tonumber(ARGV[at])
-  local results, state = at, 1
+  local results, state, lists = at, 1, nil
   at = at + 1
   if ARGV[results] == '1' then
     at = at + 4
-    local found = redis.pcall('GET', ARGV[results + 1])
-    if type(found) == 'table' then found = false end
-    if (found or '') ~= ARGV[results + 4] then state = 2 end
+    if not as_seen(results + 1) then state = 2 end
+  elseif ARGV[results] == '2' then
+    lists = {{places({OPENING_FIELDS}), places(4), places({PART_FIELDS})}}
+    for _, i in ipairs(lists[2]) do
+      if not as_seen(i) then state = 2 end
+    end
   end
   if state == 1 then
     for i = children, results - 1, 2 do
@@ -212,10 +221,14 @@ while at <= #ARGV do
   end
   if state == 1 then
     for i = children, results - 1, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
-    if ARGV[results] == '1' then
-      local key, value, lasts = ARGV[results + 1], ARGV[results + 2], ARGV[results + 3]
-      if lasts == '' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', lasts) end
-      redis.call('PUBLISH', key, value)
+    if ARGV[results] == '1' then keep(results + 1) end
+    local complete = {{1}}
+    if lists then
+      for _, i in ipairs(lists[1]) do open_(i) end
+      for _, i in ipairs(lists[2]) do keep(i) end
+      for place, i in ipairs(lists[3]) do
+        if count(i) then complete[#complete + 1] = place - 1 end
+      end
     end
     local list = string.sub(field, {HEAD + 2})
     if code == 'Q' then
@@ -241,6 +254,7 @@ while at <= #ARGV do
       redis.call('HSET', attempts, identity(raw), fetched)
       redis.call('EXPIRE', attempts, {ATTEMPTS_KEPT})
     end
+    if complete[2] and state == 1 then state = complete end
   end
   reply[#reply + 1] = state
 end
@@ -253,8 +267,10 @@ Arguments: the lease hash and the hash of deaths; then for each outcome a code (
 acknowledge, a the same with deaths to forget, Q requeue, T put off, D dead-letter), the field, how many
 extras, the extras (of Q and T the last is the count of deaths that it was fetched with); how many children,
 list and message of each; 0, or 1 with the result's key, value, milliseconds and what the caller has seen
-there.
-Returns for each: 1 done, 0 lease lost, 2 another result stands there, 3 a list is something else.
+there; or 2, and how many openings of chords, the openings, how many results, each as above, how many parts of
+chords, the parts.
+Returns for each: 1 done (a list that begins with it if parts complete chords: their places follow), 0 lease
+lost, 2 another result stands there, 3 a list is something else.
 """
 
 GIVE_BACK = Script(
@@ -376,5 +392,5 @@ return 1
 )
 """Send a dead letter to its list: the hashes of letters and of raw messages, the set, key, list, deaths."""
 
-_ALL = FETCH, ACKNOWLEDGE, STORE, COMMIT, GIVE_BACK, CHARGE, TAKE_OVER, RESTORE, PURGE, REPLAY
+_ALL = FETCH, ACKNOWLEDGE, STORE, COMMIT, GIVE_BACK, CHARGE, TAKE_OVER, RESTORE, PURGE, REPLAY, *CHORD_SCRIPTS
 SOURCES = tuple(script.source for script in _ALL)

@@ -9,45 +9,120 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from greenq.chords import ChordOpening, ChordPart
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Message, Result, Settlement, Verdict
+from greenq.redis.chords import ChordKeys, keep_claims
 from greenq.redis.client import Client
 from greenq.redis.envelope import pack
 from greenq.redis.failures import Failure
 from greenq.redis.keys import Keys
 from greenq.redis.scripts import ACKNOWLEDGE, CHARGE, COMMIT
 
-__all__ = ["BAD_LIST", "DONE", "LOST", "UNDECIDED", "Step", "carry_out", "charge", "lasting", "settle"]
+__all__ = [
+    "BAD_LIST",
+    "DONE",
+    "LOST",
+    "UNDECIDED",
+    "Step",
+    "Stored",
+    "Workflow",
+    "carry_out",
+    "charge",
+    "lasting",
+    "settle",
+]
 
 CHUNK, CHUNK_BYTES = 1000, 8_000_000
 """Steps of one script, and their bytes: it must not hold the server for long."""
 LOST, DONE, UNDECIDED, BAD_LIST = 0, 1, 2, 3
 
 
+class Stored:
+    """A result as the script takes it.
+
+    Parameters:
+        key: where it is stored.
+        seen: what the caller has seen there, empty for nothing.
+    """
+
+    __slots__ = ("key", "result", "seen")
+
+    def __init__(self, key: str, result: Result) -> None:
+        self.key = key
+        self.result = result
+        self.seen = b""
+
+    def arguments(self) -> list[Any]:
+        """What the script gets of it."""
+        return [self.key, self.result.payload, lasting(self.result), self.seen]
+
+
+class Workflow:
+    """What an outcome has beside its own result: chords that begin, others' results, parts of chords.
+
+    Parameters:
+        claim: seconds that whoever completes a chord has for its body.
+        openings: each with its shape, encoded; empty if it has none.
+    """
+
+    __slots__ = ("claim", "keys", "openings", "parts", "results")
+
+    def __init__(
+        self,
+        keys: ChordKeys,
+        claim: float,
+        openings: Sequence[tuple[ChordOpening, bytes]],
+        results: list[Stored],
+        parts: Sequence[ChordPart],
+    ) -> None:
+        self.keys = keys
+        self.claim = claim
+        self.openings = openings
+        self.results = results
+        self.parts = parts
+
+    def arguments(self, own: Sequence[Stored]) -> list[Any]:
+        """What the script gets of it, and of the outcome's own result."""
+        results = [*own, *self.results]
+        found: list[Any] = [2, len(self.openings)]
+        for opening, shape in self.openings:
+            found += self.keys.opening(opening, shape)
+        found.append(len(results))
+        for result in results:
+            found += result.arguments()
+        found.append(len(self.parts))
+        for part in self.parts:
+            found += self.keys.part(part, self.claim)
+        return found
+
+
 class Step:
     """One outcome, or one settlement alone, as the script takes it.
 
     Parameters:
-        key: where the result is stored.
-        seen: what the caller has seen there, empty for nothing.
+        stored: its result; None if there is none.
+        workflow: what belongs to chords and chains in it; None for nothing.
     """
 
-    __slots__ = ("children", "key", "process", "result", "seen", "settlement", "size", "token")
+    __slots__ = ("children", "process", "settlement", "size", "stored", "token", "workflow")
 
     def __init__(
         self,
         settlement: Settlement | None,
         publishes: Sequence[Message] = (),
-        result: Result | None = None,
-        key: str = "",
+        stored: Stored | None = None,
+        workflow: Workflow | None = None,
     ) -> None:
         self.settlement = settlement
         self.process, self.token = _token(settlement.delivery) if settlement is not None else ("", "")
         self.children = [(message, pack(message)) for message in publishes]
-        self.result = result
-        self.key = key
-        self.seen = b""
-        self.size = sum(len(raw) for _, raw in self.children) + (len(result.payload) if result else 0)
+        self.stored = stored
+        self.workflow = workflow
+        self.size = sum(len(raw) for _, raw in self.children) + (len(stored.result.payload) if stored else 0)
+        if workflow is not None:
+            self.size += sum(len(one.result.payload) for one in workflow.results)
+            self.size += sum(len(part.payload) + len(part.record) for part in workflow.parts)
 
     def arguments(self, keys: Keys) -> list[Any]:
         """What the script gets of it."""
@@ -55,11 +130,36 @@ class Step:
         found: list[Any] = [code, self.token, len(extras), *extras, len(self.children)]
         for message, raw in self.children:
             found += [keys.list_of(message.queue, message.priority), raw]
-        if self.result is None:
+        stored = self.stored
+        if self.workflow is not None:
+            found += self.workflow.arguments(() if stored is None else (stored,))
+        elif stored is None:
             found.append(0)
         else:
-            found += [1, self.key, self.result.payload, lasting(self.result), self.seen]
+            found += [1, stored.key, stored.result.payload, lasting(stored.result), stored.seen]
         return found
+
+    def results(self) -> list[Stored]:
+        """All that it stores."""
+        own = [] if self.stored is None else [self.stored]
+        return own if self.workflow is None else own + self.workflow.results
+
+    def drop(self, stored: Stored) -> None:
+        """Store this one not: another end stands there."""
+        if stored is self.stored:
+            self.stored = None
+        elif self.workflow is not None:
+            self.workflow.results.remove(stored)
+
+    def finish(self, state: Any) -> int:
+        """Note what the script answered; the state that it is in now."""
+        workflow = self.workflow
+        complete: list[int] = []
+        if type(state) is list:
+            state, *complete = state
+        if workflow is not None and workflow.parts and state != UNDECIDED:
+            keep_claims(workflow.parts, complete)
+        return int(state)
 
     def _settlement(self, keys: Keys) -> tuple[str, list[Any]]:
         settlement = self.settlement
@@ -161,7 +261,7 @@ def carry_out(client: Client, keys: Keys, steps: Sequence[Step], deadline: float
             if not isinstance(replies, list) or len(replies) != len(some):
                 raise _senseless(replies)
             for i, state in zip(some, replies, strict=True):
-                states[i] = state
+                states[i] = state if steps[i].workflow is None else steps[i].finish(state)
     return states
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from greenq.brokers.base import Broker
 from greenq.chords import ChordOpening, ChordPart, DueChord
-from greenq.errors import DecodeError, EncodeError, GreenqError, ResultStoreError
+from greenq.errors import DecodeError, EncodeError, ResultStoreError
 from greenq.message import Outcome, Result
 
 __all__ = ["ResultStore"]
@@ -33,7 +33,12 @@ class ResultStore(ABC):
             ``traceback``, ``children``, ``date_done``) into bytes and back; made by the application from
             its settings (`results.serializer`, `results.compression`). They carry any other value too, for
             stores that keep the parts of a record apart.
+
+    Attributes:
+        claim: seconds that whoever completed a chord has for sending its body; then another one may.
     """
+
+    claim: float = 30.0
 
     @property
     def reply_to(self) -> str | None:
@@ -161,7 +166,7 @@ class ResultStore(ABC):
         part.payload = self._encode([1, part.member, part.state, part.value])
         try:
             part.record = self._encode([part.body, part.sender, part.expires])
-        except GreenqError:
+        except Exception:
             # Whoever completes the chord has it in memory.
             part.record = b""
         part.value = None
@@ -189,8 +194,11 @@ class ResultStore(ABC):
         """Say how many members chords have, before any is sent; and save the shapes of nested ones."""
         raise ResultStoreError(self.refuses_chords)
 
-    def grow_chord(self, group: str, by: int, timeout: float) -> None:
-        """Let a chord wait for so many members more; called while one of its members runs."""
+    def grow_chord(self, group: str, members: Sequence[str], expires: float | None, timeout: float) -> None:
+        """Let a chord wait for members more, by their ids; those that it knows to come change nothing.
+
+        Called while one of its members runs.
+        """
         raise ResultStoreError(self.refuses_chords)
 
     def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
@@ -210,7 +218,7 @@ class ResultStore(ABC):
         raise ResultStoreError(self.refuses_chords)
 
     def extend_claim(self, chord: DueChord, timeout: float) -> bool:
-        """Claim it for `greenq.chords.CLAIM` seconds more; False if another one has it, or sent its body."""
+        """Claim it for `claim` seconds more; False if another one has it, or sent its body."""
         raise ResultStoreError(self.refuses_chords)
 
     def close_chord(self, chord: DueChord, timeout: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,15 +11,27 @@ from typing import Any
 
 from greenq.brokers.base import Broker
 from greenq.brokers.redis import RedisBroker
+from greenq.chords import ChordOpening, ChordPart, DueChord
 from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result, Settlement, Verdict
 from greenq.redis.address import Address, parse
+from greenq.redis.chords import ChordKeys, Chords
 from greenq.redis.client import Client
 from greenq.redis.failures import Failure, Late
 from greenq.redis.scripts import STORE
-from greenq.redis.settling import BAD_LIST, DONE, UNDECIDED, Step, carry_out, lasting, settle
+from greenq.redis.settling import (
+    BAD_LIST,
+    DONE,
+    UNDECIDED,
+    Step,
+    Stored,
+    Workflow,
+    carry_out,
+    lasting,
+    settle,
+)
 from greenq.redis.subscriber import Question, Subscriber
-from greenq.results.base import ResultStore
+from greenq.results.base import GROUP, ResultStore
 from greenq.results.waiting import Waiters
 from pools import native
 
@@ -64,6 +77,7 @@ class RedisStore(ResultStore):
         self.address: Address = parse(url)
         self._prefix = self.address.prefix + PREFIX
         self._client = Client(self.address)
+        self._chords = Chords(self._client, ChordKeys(self.address.prefix, self.address.prefix + GROUP))
         self._timeout = timeout
         self._lock = native.Lock()
         self._waiters = Waiters()
@@ -111,7 +125,13 @@ class RedisStore(ResultStore):
         deadline = time.monotonic() + timeout
         settlements: list[Settlement] = []
         for outcome in outcomes:
-            if outcome.publishes or outcome.result is not None or outcome.settlement is None:
+            if (
+                outcome.result is not None
+                or outcome.publishes
+                or outcome.settlement is None
+                or outcome.parts
+                or outcome.further
+            ):
                 break
             settlements.append(outcome.settlement)
         try:
@@ -124,8 +144,9 @@ class RedisStore(ResultStore):
     def _commit(self, broker: RedisBroker, outcomes: Sequence[Outcome], deadline: float) -> list[bool]:
         steps = [
             Step(
-                outcome.settlement, outcome.publishes, outcome.result,
-                "" if outcome.result is None else self._key(outcome.result.id),
+                outcome.settlement, outcome.publishes,
+                None if outcome.result is None else Stored(self._key(outcome.result.id), outcome.result),
+                self._workflow(outcome) if outcome.openings or outcome.parts or outcome.further else None,
             )
             for outcome in outcomes
         ]  # fmt: skip
@@ -142,13 +163,13 @@ class RedisStore(ResultStore):
 
     def _mend(self, steps: Sequence[tuple[Step, int]], deadline: float) -> None:
         """Change steps that could not be carried out so that they can be."""
-        undecided = [step for step, state in steps if state == UNDECIDED]
+        undecided = [(step, one) for step, state in steps if state == UNDECIDED for one in step.results()]
         if undecided:
-            stored = self._client.do("MGET", *(s.key for s in undecided), deadline=deadline, again=True)
-            for step, seen in zip(undecided, stored, strict=True):
-                step.seen = seen or b""
+            standing = self._client.do("MGET", *(s.key for _, s in undecided), deadline=deadline, again=True)
+            for (step, stored), seen in zip(undecided, standing, strict=True):
+                stored.seen = seen or b""
                 if self._is_terminal(seen):
-                    step.result = None
+                    step.drop(stored)
         for step, state in steps:
             if state == BAD_LIST:
                 # A child that can never be sent must not be dropped in silence: keep its parent instead.
@@ -156,6 +177,15 @@ class RedisStore(ResultStore):
                 step.children = []
                 if step.settlement is not None:
                     step.settlement = Settlement(step.settlement.delivery, Verdict.DEAD, reason=reason)
+
+    def _workflow(self, outcome: Outcome) -> Workflow:
+        return Workflow(
+            self._chords.keys,
+            self.claim,
+            [(opening, self._shape(opening)) for opening in outcome.openings],
+            [Stored(self._key(result.id), result) for result in outcome.further],
+            outcome.parts,
+        )
 
     def _is_terminal(self, payload: bytes | None, unreadable: bool = False) -> bool:
         """Whether it is a record of a task that has ended; `unreadable` if it is no record."""
@@ -165,6 +195,76 @@ class RedisStore(ResultStore):
             return self.decode(payload).state in READY_STATES
         except Exception:
             return unreadable
+
+    # ── groups and chords ────────────────────────────────────────────────────────────────────────────────
+
+    def save_group(self, id: str, tree: Any, expires: float | None, timeout: float) -> None:
+        self._open()
+        [key] = self._chords.keys.of(id, "")
+        lasts = () if expires is None else ("EX", max(1, math.ceil(expires)))
+        with _translated():
+            value = self._encode({"result": tree})
+            self._client.do("SET", key, value, *lasts, deadline=time.monotonic() + timeout, again=True)
+
+    def restore_group(self, id: str, timeout: float) -> Any:
+        self._open()
+        with _translated():
+            raw = self._client.do(
+                "GET", *self._chords.keys.of(id, ""), deadline=time.monotonic() + timeout, again=True
+            )
+        record = None if raw is None else self._decode(raw)
+        return record.get("result") if isinstance(record, dict) else None
+
+    def forget_group(self, id: str) -> None:
+        self._open()
+        keys = self._chords.keys.of(id, "")
+        with _translated():
+            self._client.do("DEL", *keys, deadline=time.monotonic() + self._timeout, again=True)
+
+    @property
+    def refuses_chords(self) -> str | None:
+        return None
+
+    def _shape(self, opening: ChordOpening) -> bytes:
+        return b"" if opening.shape is None else self._encode({"result": opening.shape})
+
+    def open_chords(self, openings: Sequence[ChordOpening], timeout: float) -> None:
+        self._open()
+        with _translated():
+            shaped = [(opening, self._shape(opening)) for opening in openings]
+            self._chords.open(shaped, time.monotonic() + timeout)
+
+    def grow_chord(self, group: str, members: Sequence[str], expires: float | None, timeout: float) -> None:
+        self._open()
+        with _translated():
+            self._chords.grow(group, members, expires, time.monotonic() + timeout)
+
+    def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
+        self._open()
+        with _translated():
+            self._chords.count(parts, self.claim, time.monotonic() + timeout)
+
+    def overdue_chords(self, timeout: float) -> list[DueChord]:
+        self._open()
+        with _translated():
+            claimed = self._chords.overdue(self.claim, time.monotonic() + timeout)
+        found = [self._recall(group, claim, record) for group, claim, record in claimed]
+        return [chord for chord in found if chord is not None]
+
+    def joined(self, group: str, timeout: float) -> Iterator[Sequence[bytes]]:
+        self._open()
+        with _translated():
+            yield from self._chords.joined(group, time.monotonic() + timeout)
+
+    def extend_claim(self, chord: DueChord, timeout: float) -> bool:
+        self._open()
+        with _translated():
+            return self._chords.extend(chord, self.claim, time.monotonic() + timeout)
+
+    def close_chord(self, chord: DueChord, timeout: float) -> bool:
+        self._open()
+        with _translated():
+            return self._chords.close(chord, time.monotonic() + timeout)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from greenq.brokers import Broker, connect
-from greenq.testing.stores import FusedStoreConformance, SharedStoreConformance
+from greenq.testing.stores import ChordStoreConformance, FusedStoreConformance, SharedStoreConformance
 from tests.servers import shared_redis
 
 
-class TestRedisStore(SharedStoreConformance, FusedStoreConformance):
+class TestRedisStore(SharedStoreConformance, FusedStoreConformance, ChordStoreConformance):
     def address(self) -> str:
         return shared_redis().empty()
 
