@@ -137,6 +137,7 @@ class FileStore(PolledStore):
         return expired
 
     def _expire(self) -> int:
+        self._files.tidy()
         now = time.time()
         expired = 0
         for leaf in self._files.listing(ENDS):

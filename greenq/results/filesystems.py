@@ -24,6 +24,10 @@ FIRST_PAUSE, LAST_PAUSE = 0.0005, 0.02
 """Seconds between two tries to get the lock of a directory; another process holds it for a moment only."""
 AT_ONCE = 32
 """Requests that are under way at once."""
+DRAFTS = ".greenq-drafts"
+"""Folder of files that are being written and have no name yet."""
+ABANDONED = 3600.0
+"""Seconds after which nobody writes a draft any more."""
 
 
 class Files(ABC):
@@ -50,6 +54,10 @@ class Files(ABC):
         """Keep other greenq processes from changing files meanwhile, where the place has locks."""
         yield
 
+    def tidy(self) -> None:
+        """Remove what processes left behind that died while they wrote."""
+        return
+
     def close(self) -> None:
         """Let go of connections."""
         return
@@ -74,18 +82,36 @@ class LocalFiles(Files):
         return found
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        for name, data in files.items():
-            path = os.path.join(self._path, name)
-            draft = os.path.join(self._path, f".greenq-{secrets.token_hex(8)}")
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            try:
+        drafts = {os.path.join(self._path, name): self._draft() for name in files}
+        for path in {os.path.dirname(path) for path in drafts} | {os.path.join(self._path, DRAFTS)}:
+            os.makedirs(path, exist_ok=True)
+        try:
+            for draft, data in zip(drafts.values(), files.values(), strict=True):
                 with open(draft, "wb") as file:
                     file.write(data)
+            # All are written by now: the disk has them together with the first, and the rest costs little.
+            for draft in drafts.values():
+                _sync(draft)
+            for path, draft in drafts.items():
                 os.replace(draft, path)
-            except BaseException:
+        except BaseException:
+            for draft in drafts.values():
                 with contextlib.suppress(OSError):
                     os.unlink(draft)
-                raise
+            raise
+        for folder in {os.path.dirname(path) for path in drafts}:
+            _sync(folder)
+
+    def _draft(self) -> str:
+        return os.path.join(self._path, DRAFTS, secrets.token_hex(8))
+
+    def tidy(self) -> None:
+        before = time.time() - ABANDONED
+        for leaf in self.listing(DRAFTS):
+            path = os.path.join(self._path, DRAFTS, leaf)
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_mtime < before:
+                    os.unlink(path)
 
     def remove(self, names: Collection[str]) -> None:
         for name in names:
@@ -212,6 +238,15 @@ class AsyncFiles(Files):
                 return await asyncio.wait_for(call, self._timeout)
 
         return await asyncio.gather(*map(one, calls))
+
+
+def _sync(path: str) -> None:
+    """Have the disk keep what a file or a folder holds."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _leaf(path: str) -> str:

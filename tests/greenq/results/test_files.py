@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,7 @@ import pytest
 from greenq.errors import ResultStoreError
 from greenq.message import SUCCESS, Result
 from greenq.results.files import FileStore
+from greenq.results.filesystems import DRAFTS
 from greenq.testing.payloads import decode, encode
 from greenq.testing.stores import SharedStoreConformance
 from greenq.testing.stores.keeping import Keeping
@@ -70,3 +76,48 @@ def test_a_process_that_keeps_the_lock_does_not_stop_the_others_for_ever(tmp_pat
                 store.put([result], 60.0)
         store.put([result], 60.0)
         assert store.get(["task"], 60.0)["task"].value == 1
+
+
+def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from greenq.message import SUCCESS, Result
+from greenq.results.files import FileStore
+from greenq.results.filesystems import DRAFTS
+from greenq.testing.payloads import decode, encode
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+with FileStore(sys.argv[1], encode, decode) as store:
+    result = Result("task", SUCCESS, 1)
+    store.encode(result)
+    store.put([result], 60.0)
+"""
+    died = subprocess.run([sys.executable, "-c", code, f"file://{tmp_path}"], timeout=120)
+    assert died.returncode == -signal.SIGKILL
+    [draft] = (tmp_path / DRAFTS).iterdir()
+    with FileStore(f"file://{tmp_path}", encode, decode) as store:
+        store.expire()
+        assert draft.exists(), "somebody may be writing it"
+        os.utime(draft, (0, 0))
+        store.expire()
+        assert not draft.exists()
+        assert store.get(["task"], 60.0) == {}
+
+
+def test_an_error_midway_leaves_no_draft_and_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    results = [Result(str(i), SUCCESS, i) for i in range(3)]
+    with FileStore(f"file://{tmp_path}", encode, decode) as store:
+        for result in results:
+            store.encode(result)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(ResultStoreError, match="no space left"):
+                store.put(results, 60.0)
+        assert list((tmp_path / DRAFTS).iterdir()) == []
+        assert store.get(["0", "1", "2"], 60.0) == {}
+        store.put(results, 60.0)
+        assert len(store.get(["0", "1", "2"], 60.0)) == 3
