@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 __all__ = [
+    "AlreadyQueued",
     "AppError",
     "BodyTooLarge",
     "BrokerError",
@@ -120,6 +121,21 @@ class PublishError(BrokerError):
 
 class PublishTimeout(PublishError):
     """The broker did not confirm in time; the message may have arrived."""
+
+
+class AlreadyQueued(GreenqError):
+    """A unique task like this one has not ended yet; nothing was sent.
+
+    Parameters:
+        task_id: the id of that one.
+    """
+
+    def __init__(self, message: str, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.task_id)
 
 
 class PartlySent(PublishError):

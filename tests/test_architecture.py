@@ -24,6 +24,7 @@ LAYERS = (
     {"sqlite", "redis", "amqp"},
     {"brokers"},
     {"results"},
+    {"throttling"},
     {"signals"},
     {"request", "options", "optionchecks", "signatures", "call", "callheaders"},
     {"middleware"},

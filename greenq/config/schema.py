@@ -19,6 +19,7 @@ __all__ = [
     "Route",
     "Settings",
     "TaskSettings",
+    "ThrottlingSettings",
     "WorkerSettings",
     "key",
 ]
@@ -255,6 +256,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottlingSettings:
+    """What holds for all workers together: unique tasks, rates, limits and paused queues."""
+
+    url: str | None = key(
+        "Where it is remembered, redis:// or sqlite://; null for the broker's place, or else the results'.",
+        None, unit="url", example="redis://localhost:6379/0",
+    )  # fmt: skip
+    unique_for: float = key(
+        "How long a unique task holds its key at most, where it does not say.",
+        3600.0, unit="seconds", least=0.1,
+    )  # fmt: skip
+    timeout: float = key("How long any call about it may take.", 10.0, unit="seconds", least=0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is logged, and how."""
 
@@ -312,4 +328,5 @@ class Settings:
         "Objects or classes with hooks around every run, module:name, outermost first.",
         (), unit="class", example="[greenq.contrib.sqlalchemy:ReleaseConnections]",
     )  # fmt: skip
+    throttling: ThrottlingSettings = field(default_factory=ThrottlingSettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -44,7 +44,7 @@ MISTAKES = {
     ),
     "a key of two sections": (
         "timeout: 5s\n",
-        "1: timeout is no setting here; it belongs under broker: or results:",
+        "1: timeout is no setting here; it belongs under broker: or results: or throttling:",
     ),
     "a misspelled key in the wrong section": (
         "tasks: {concurency: 7}\n",
