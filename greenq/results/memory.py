@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from greenq.brokers.base import Broker
 from greenq.brokers.memory import MemoryBroker, name_of
 from greenq.brokers.space import Place
+from greenq.chords import ChordOpening, ChordPart, DueChord
 from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result, Settlement
 from greenq.results.base import ResultStore
+from greenq.results.memorychords import Counts
 from greenq.results.waiting import Waiters
 from greenq.sqlite.settling import check
 from pools import native
@@ -34,6 +36,7 @@ class Shelf:
         self.lock = native.Lock()
         self.records: dict[str, Record] = {}
         self.waiters = Waiters()
+        self.counts = Counts()
 
     def put(self, results: Iterable[Result]) -> None:
         """Keep results; a terminal one that is there stays."""
@@ -155,17 +158,58 @@ class MemoryStore(ResultStore):
             for outcome in outcomes:
                 held = outcome.settlement is None or space.end(outcome.settlement)
                 done.append(held)
-                if held and outcome.publishes:
+                if not held:
+                    continue
+                if outcome.openings:
+                    self.open_chords(outcome.openings, timeout)
+                if outcome.publishes:
                     space.add(places[id(outcome)])
-                if held and outcome.result is not None:
+                if outcome.result is not None:
                     shelf.put([outcome.result])
+                if outcome.further or outcome.parts:
+                    shelf.put(outcome.further)
+                    shelf.counts.count(outcome.parts, self.claim)
         return done
+
+    # ── chords ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def refuses_chords(self) -> str | None:
+        return None
+
+    def open_chords(self, openings: Sequence[ChordOpening], timeout: float) -> None:
+        for opening in openings:
+            if opening.shape is not None:
+                self.save_group(opening.group, opening.shape, opening.expires, timeout)
+        self._open().counts.open(openings)
+
+    def grow_chord(self, group: str, members: Sequence[str], expires: float | None, timeout: float) -> None:
+        self._open().counts.grow(group, members, expires)
+
+    def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
+        self._open().counts.count(parts, self.claim)
+
+    def overdue_chords(self, timeout: float) -> list[DueChord]:
+        return self._open().counts.overdue(self.claim)
+
+    def joined(self, group: str, timeout: float) -> Iterator[Sequence[bytes]]:
+        return self._open().counts.joined(group)
+
+    def extend_claim(self, chord: DueChord, timeout: float) -> bool:
+        return self._open().counts.extend(chord, self.claim)
+
+    def close_chord(self, chord: DueChord, timeout: float) -> bool:
+        return self._open().counts.close(chord)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, ids: Iterable[str]) -> None:
         self._open().drop(ids)
 
     def expire(self) -> int:
-        return self._open().expire()
+        shelf = self._open()
+        shelf.counts.expire()
+        return shelf.expire()
 
     def close(self) -> None:
         self._closed.set()

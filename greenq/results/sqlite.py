@@ -6,15 +6,17 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from greenq.brokers.base import Broker
 from greenq.brokers.sqlite import SqliteBroker
+from greenq.chords import ChordOpening, ChordPart, DueChord
 from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result, Settlement
-from greenq.results.base import ResultStore
+from greenq.results.base import GROUP, ResultStore
 from greenq.results.waiting import Waiters
-from greenq.sqlite import records
+from greenq.sqlite import chords, records
 from greenq.sqlite.database import Database, share
 from greenq.sqlite.failures import Failure
 from greenq.sqlite.messages import Sending, sending, store
@@ -24,6 +26,8 @@ from greenq.sqlite.settling import check, settle
 
 __all__ = ["SqliteStore"]
 
+PIECE = 500
+"""Members of a chord in one piece of what is joined."""
 CHUNK = 5000
 """How many expired results one transaction drops: others get a turn in between."""
 
@@ -135,12 +139,15 @@ class SqliteStore(ResultStore):
         check(settlements)
         if not outcomes:
             return []
+        shapes = {one.group: self._shape(one) for outcome in outcomes for one in outcome.openings}
 
         def everything(session: Session) -> list[bool]:
             settled = iter(settle(session, settlements))
             done: list[bool] = []
             sendings: list[Sending] = []
             kept: list[Record] = []
+            openings: list[ChordOpening] = []
+            parts: list[ChordPart] = []
             for outcome, children, record in prepared:
                 held = outcome.settlement is None or next(settled)
                 done.append(held)
@@ -148,10 +155,19 @@ class SqliteStore(ResultStore):
                     sendings += children
                     if record is not None:
                         kept.append(record)
+                    if outcome.openings or outcome.further or outcome.parts:
+                        kept += [_record(one) for one in outcome.further]
+                        openings.extend(outcome.openings)
+                        parts.extend(outcome.parts)
+            if openings:
+                kept += [shape for one in openings if (shape := shapes.get(one.group)) is not None]
+                chords.opening(session, openings)
             if sendings:
                 store(session, sendings)
             if kept:
                 records.store(session, kept)
+            if parts:
+                chords.count(session, parts, self.claim)
             return done
 
         try:
@@ -159,6 +175,70 @@ class SqliteStore(ResultStore):
         except Failure as error:
             raise ResultStoreError(str(error)) from error
         return committed
+
+    # ── chords ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def refuses_chords(self) -> str | None:
+        return None
+
+    def open_chords(self, openings: Sequence[ChordOpening], timeout: float) -> None:
+        shapes = [record for opening in openings if (record := self._shape(opening)) is not None]
+
+        def begin(session: Session) -> None:
+            records.store(session, shapes)
+            chords.opening(session, openings)
+
+        with _translated():
+            self._open().write(begin, timeout)
+
+    def _shape(self, opening: ChordOpening) -> Record | None:
+        """The record of a nested chord's shape."""
+        if opening.shape is None:
+            return None
+        tree = Result(GROUP + opening.group, "GROUP", opening.shape, expires=opening.expires)
+        self.encode(tree)
+        return _record(tree)
+
+    def grow_chord(self, group: str, members: Sequence[str], expires: float | None, timeout: float) -> None:
+        with _translated():
+            self._open().write(lambda session: chords.grow(session, group, members, expires), timeout)
+
+    def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
+        with _translated():
+            self._open().write(lambda session: chords.count(session, parts, self.claim), timeout)
+
+    def overdue_chords(self, timeout: float) -> list[DueChord]:
+        with _translated():
+            claimed = self._open().write(lambda session: chords.overdue(session, self.claim), timeout)
+        found = [self._recall(group, claim, record) for group, claim, record in claimed]
+        return [chord for chord in found if chord is not None]
+
+    def joined(self, group: str, timeout: float) -> Iterator[Sequence[bytes]]:
+        last: tuple[float, str] | None = None
+        while True:
+            with _translated():
+                rows = self._open().read(partial(chords.joined, group=group, after=last, most=PIECE), timeout)
+            if not rows:
+                return
+            last = rows[-1][:2]
+            yield [payload for _, _, payload in rows]
+
+    def extend_claim(self, chord: DueChord, timeout: float) -> bool:
+        with _translated():
+            extended: bool = self._open().write(
+                lambda session: chords.extend(session, chord.group, chord.claim, self.claim), timeout
+            )
+        return extended
+
+    def close_chord(self, chord: DueChord, timeout: float) -> bool:
+        with _translated():
+            closed: bool = self._open().write(
+                lambda session: chords.close(session, chord.group, chord.claim), timeout
+            )
+        return closed
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, ids: Iterable[str]) -> None:
         unwanted = list(ids)
@@ -169,6 +249,7 @@ class SqliteStore(ResultStore):
         deadline = time.monotonic() + self._timeout
         expired = 0
         with _translated():
+            self._open().write(lambda session: chords.expire(session, CHUNK), self._timeout)
             while dropped := self._open().write(
                 lambda session: records.expire(session, CHUNK), deadline - time.monotonic()
             ):

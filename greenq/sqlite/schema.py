@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from itertools import chain
 
 from greenq.errors import ConfigError
 from greenq.sqlite.address import Address
@@ -19,7 +20,7 @@ __all__ = ["APPLICATION_ID", "VERSION", "connect"]
 
 APPLICATION_ID = 0x67726E71
 """``grnq``: how `file` and other tools may tell whose database it is."""
-VERSION = 1
+VERSION = 2
 """Of the tables below, kept as the file's ``user_version``."""
 OLDEST_SQLITE = (3, 35, 0)
 LOG_LIMIT = 64 * 1024 * 1024
@@ -49,6 +50,19 @@ TABLES = (
     " terminal INTEGER NOT NULL, expires REAL, payload BLOB NOT NULL)",
     "CREATE INDEX results_by_expiry ON results (expires) WHERE expires IS NOT NULL",
 )
+CHORD_TABLES = (
+    # size is unknown until the chord is opened; more and counted are the numbers of rows in the tables below.
+    "CREATE TABLE chords (id TEXT PRIMARY KEY, size INTEGER, more INTEGER NOT NULL DEFAULT 0,"
+    " counted INTEGER NOT NULL DEFAULT 0, claim TEXT, until REAL, record BLOB,"
+    " done INTEGER NOT NULL DEFAULT 0, expires REAL) WITHOUT ROWID",
+    "CREATE INDEX chords_by_expiry ON chords (expires) WHERE expires IS NOT NULL",
+    "CREATE INDEX chords_by_claim ON chords (until) WHERE until IS NOT NULL",
+    "CREATE TABLE chordparts (chord TEXT, place REAL, member TEXT, payload BLOB NOT NULL,"
+    " PRIMARY KEY (chord, place, member)) WITHOUT ROWID",
+    "CREATE TABLE chordgrowth (chord TEXT, member TEXT, PRIMARY KEY (chord, member)) WITHOUT ROWID",
+)
+STEPS = (TABLES, CHORD_TABLES)
+"""What each version of the tables added."""
 
 
 def connect(address: Address, patient: Callable[[], bool]) -> sqlite3.Connection:
@@ -129,8 +143,9 @@ def _prepare(connection: sqlite3.Connection, address: Address) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection, address.path) != VERSION:  # another process may have been faster
-            for statement in TABLES:
+        version = _version(connection, address.path)  # another process may have been faster
+        if version != VERSION:
+            for statement in chain.from_iterable(STEPS[version:]):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")

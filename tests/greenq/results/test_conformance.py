@@ -7,12 +7,17 @@ import shutil
 import tempfile
 
 from greenq.brokers import Broker, connect
-from greenq.testing.stores import FusedStoreConformance, SharedStoreConformance, StoreConformance
+from greenq.testing.stores import (
+    ChordStoreConformance,
+    FusedStoreConformance,
+    SharedStoreConformance,
+    StoreConformance,
+)
 
 _numbers = itertools.count()
 
 
-class TestMemoryStore(StoreConformance, FusedStoreConformance):
+class TestMemoryStore(StoreConformance, FusedStoreConformance, ChordStoreConformance):
     def address(self) -> str:
         return f"memory://store-conformance-{next(_numbers)}"
 
@@ -23,7 +28,7 @@ class TestMemoryStore(StoreConformance, FusedStoreConformance):
         return connect("sqlite:///never-opened.db")
 
 
-class TestSqliteStore(SharedStoreConformance, FusedStoreConformance):
+class TestSqliteStore(SharedStoreConformance, FusedStoreConformance, ChordStoreConformance):
     def address(self) -> str:
         return f"sqlite:///{self.directory}/{next(_numbers)}.db"
 
