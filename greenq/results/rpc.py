@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from greenq.amqp import methods
 from greenq.amqp.address import parse
@@ -22,6 +21,7 @@ from greenq.amqp.topology import Topology
 from greenq.errors import MessageError, PublishError, ResultStoreError
 from greenq.message import READY_STATES, Message, Result
 from greenq.results.base import ResultStore
+from greenq.results.replies import Replies, Reply
 from greenq.results.waiting import Waiters
 from pools import native
 
@@ -29,22 +29,8 @@ __all__ = ["RpcStore"]
 
 log = logging.getLogger("greenq.results")
 
-KEPT = 100_000
-"""Replies that are kept until somebody asks for them; then the oldest go."""
 QUEUE_EXPIRES = 600.0
 """Seconds after which the server drops the replies of a process that is gone."""
-
-
-class Reply(NamedTuple):
-    """What came for one call.
-
-    Parameters:
-        until: when it is forgotten, by the monotonic clock.
-    """
-
-    terminal: bool
-    body: bytes
-    until: float
 
 
 @contextmanager
@@ -82,7 +68,7 @@ class RpcStore(ResultStore):
         self._publisher = Publisher(address, Topology(address), "results", self._prepared)
         self._queue = f"greenq.replies.{os.getpid()}.{os.urandom(8).hex()}"
         self._lock = native.Lock()
-        self._replies: OrderedDict[str, Reply] = OrderedDict()
+        self._replies = Replies()
         self._waiters = Waiters()
         self._listening = 0
         self._closed = False
@@ -148,10 +134,7 @@ class RpcStore(ResultStore):
 
     def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         self._open()
-        now = time.monotonic()
-        with self._lock:
-            found = {id: reply for id in ids if (reply := self._replies.get(id)) and reply.until > now}
-        return {id: self.decode(reply.body) for id, reply in found.items()}
+        return {id: self.decode(body) for id, body in self._replies.bodies(ids).items()}
 
     def wait(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         wanted = frozenset(ids)
@@ -163,21 +146,14 @@ class RpcStore(ResultStore):
             with self._waiters.waiting(wanted) as waiter:
                 with _translated():
                     self._listen(max(deadline, time.monotonic() + self._timeout))
-                found = self._ended(wanted)
+                found = self._replies.bodies(wanted, terminal=True)
                 if not found:
                     waiter.signal.wait(max(0.0, deadline - time.monotonic()))
-                    found = self._ended(wanted)
+                    # Newer ones may have taken its place among those that are kept.
+                    found = {**waiter.found, **self._replies.bodies(wanted, terminal=True)}
             self._open()
             if found or time.monotonic() >= deadline:
                 return {id: self.decode(payload) for id, payload in found.items()}
-
-    def _ended(self, ids: Iterable[str]) -> dict[str, bytes]:
-        with self._lock:
-            return {
-                id: reply.body
-                for id in ids
-                if (reply := self._replies.get(id)) is not None and reply.terminal
-            }
 
     # ── in the connection's thread ───────────────────────────────────────────────────────────────────────
 
@@ -202,35 +178,20 @@ class RpcStore(ResultStore):
             return  # nobody can have sent it as a result
         if not isinstance(id, str):
             return
-        now = time.monotonic()
-        with self._lock:
-            known = self._replies.get(id)
-            if known is not None and known.terminal and known.until > now:
-                return
-            self._replies[id] = Reply(terminal, body, now + _kept_for(properties))
-            self._replies.move_to_end(id)
-            if len(self._replies) > KEPT:
-                self._replies.popitem(last=False)
-        if terminal and self._waiters.wanted((id,)):
+        reply = Reply(terminal, body, time.monotonic() + _kept_for(properties))
+        if self._replies.add(id, reply) and terminal and self._waiters.wanted((id,)):
             self._waiters.tell({id: body})
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, ids: Iterable[str]) -> None:
         self._open()
-        with self._lock:
-            for id in ids:
-                self._replies.pop(id, None)
+        self._replies.forget(ids)
 
     def expire(self) -> int:
         """Drop what was not asked for in time; the server drops what was not delivered in time."""
         self._open()
-        now = time.monotonic()
-        with self._lock:
-            over = [id for id, reply in self._replies.items() if reply.until <= now]
-            for id in over:
-                del self._replies[id]
-        return len(over)
+        return self._replies.expire()
 
     def close(self) -> None:
         if self._closed:
