@@ -39,6 +39,7 @@ _HOMES = {
     "Worker": "worker.worker",
     "WorkerLost": "errors",
     "allow_join_result": "joining",
+    "shared_task": "shared",
 }
 """Public name → the module that has it."""
 

@@ -23,6 +23,7 @@ from greenq.errors import WorkerLost as WorkerLost
 from greenq.joining import allow_join_result as allow_join_result
 from greenq.middleware import Middleware as Middleware
 from greenq.request import Request as Request
+from greenq.shared import shared_task as shared_task
 from greenq.task import Task as Task
 from greenq.worker.worker import Worker as Worker
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
-from greenq.errors import AppError, BrokerError, GreenqError, InvalidOption, PartlySent
+from greenq.errors import BrokerError, GreenqError, PartlySent
 from greenq.gathering import as_completed, gather
 from greenq.message import Message
 from greenq.middleware import Middleware, resolve
-from greenq.optionchecks import check_declared, check_name
-from greenq.options import CallOptions, DeclaredOptions
+from greenq.optionchecks import check_name
+from greenq.options import CallOptions
+from greenq.registry import Registry
 from greenq.request import current
-from greenq.sender import Sender
-from greenq.task import AsyncTask, Task
+from greenq.shared import join
 
 __all__ = ["GreenQ"]
 
@@ -33,21 +32,7 @@ BATCH = 1000
 """Messages that `send_many` hands to the broker at once."""
 
 
-class _Decorator(Protocol):
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
-
-
-class _BoundDecorator(Protocol):
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
-
-
-class GreenQ(Sender):
+class GreenQ(Registry):
     """An application.
 
         >>> app = GreenQ("shop", broker="memory://shop", results="memory://shop")
@@ -61,8 +46,10 @@ class GreenQ(Sender):
         main: the name of tasks' modules that run as ``__main__``.
         config: a path, a mapping, or None for ``GREENQ_CONFIG`` or ``./greenq.yaml``.
         middleware: what is done around every run, outermost first; what the configuration names follows.
+        shared: have the tasks that libraries declare with `shared_task`.
         settings: sections of the configuration (``worker={"lease": "2s"}``); ``broker`` and ``results`` may
-            be the address alone. They go before those of `config`.
+            be the address alone. They go before those of `config`. ``routes`` and ``annotations`` may also
+            have functions, and the forms that Celery's ``task_routes`` and ``task_annotations`` have.
 
     Attributes:
         settings: the resolved configuration.
@@ -80,19 +67,19 @@ class GreenQ(Sender):
         config: str | Path | Mapping[str, Any] | None = None,
         *,
         middleware: Iterable[Middleware | str] = (),
+        shared: bool = True,
         **settings: Any,
     ) -> None:
-        self.tasks: dict[str, Task[Any, Any]] = {}
         self._middleware = tuple(middleware)
         self._resolved: tuple[Middleware, ...] | None = None
         super().__init__(main, config, **settings)
+        if shared:
+            join(self)
 
     def override(self, overrides: Mapping[str, Any], config: str | Path | None = None) -> None:
         """Resolve the settings again, the command line's options before all else; see `Sender.override`."""
         super().override(overrides, config)
         self._resolved = None
-        for task in self.tasks.values():
-            task.resolve()
 
     def middleware(self) -> tuple[Middleware, ...]:
         """What is done around every run, outermost first: the code's, then the configuration's.
@@ -103,83 +90,6 @@ class GreenQ(Sender):
         if self._resolved is None:
             self._resolved = resolve((*self._middleware, *self.settings.middleware))
         return self._resolved
-
-    # ── tasks ────────────────────────────────────────────────────────────────────────────────────────────
-
-    @overload
-    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-    @overload
-    def task(self, fn: Callable[P, R], /) -> Task[P, R]: ...
-    @overload
-    def task(
-        self,
-        /,
-        *,
-        bind: Literal[True],
-        name: str | None = None,
-        base: type[Task[Any, Any]] | None = None,
-        **options: Unpack[DeclaredOptions],
-    ) -> _BoundDecorator: ...
-    @overload
-    def task(
-        self,
-        /,
-        *,
-        bind: Literal[False] = False,
-        name: str | None = None,
-        base: type[Task[Any, Any]] | None = None,
-        **options: Unpack[DeclaredOptions],
-    ) -> _Decorator: ...
-    def task(
-        self, fn: Any = None, /, *, bind: bool = False, name: Any = None, base: Any = None, **options: Any
-    ) -> Any:
-        """Make a function a task: ``@app.task`` or ``@app.task(…)``.
-
-        Parameters:
-            bind: the function's first parameter is the task.
-            name: as messages carry it; by default module and function.
-            base: a subclass of `Task`.
-            options: see the manual's "Tasks".
-
-        Raises:
-            InvalidOption: there is no such option, or its value is wrong.
-            AppError: another function has that name.
-        """
-        if fn is None:
-            return lambda fn: self._register(fn, bind, name, base, options)
-        if not callable(fn):
-            raise InvalidOption(f"@app.task takes options by name only, not {fn!r:.80}")
-        return self._register(fn, bind, name, base, options)
-
-    def _register(
-        self, fn: Callable[..., Any], bind: bool, name: str | None, base: Any, options: Mapping[str, Any]
-    ) -> Task[Any, Any]:
-        name = self.name_of(fn) if name is None else check_name(name)
-        declared = check_declared(options, f"task {name}")
-        known = self.tasks.get(name)
-        if known is not None and not _same(known.__wrapped__, fn):
-            raise AppError(
-                f"two functions are the task {name!r}: {_place(known.__wrapped__)} and {_place(fn)}; "
-                "give one of them another name=…"
-            )
-        if base is None:
-            kind: type[Task[Any, Any]] = AsyncTask if inspect.iscoroutinefunction(fn) else Task
-        elif isinstance(base, type) and issubclass(base, Task):
-            kind = base
-        else:
-            raise InvalidOption(f"task {name}: base must be a subclass of greenq.Task, not {base!r:.80}")
-        self._declared[name] = {**kind.base_options, **declared}
-        self.composer.forget(name)
-        task = self.tasks[name] = kind(self, fn, name, bind, declared)
-        return task
-
-    def name_of(self, fn: Callable[..., Any]) -> str:
-        """The name that a function gets as a task: its module (`main` for ``__main__``) and its own name."""
-        own = getattr(fn, "__name__", None)
-        if own is None:
-            raise InvalidOption(f"{fn!r:.80} has no name of its own: give it one with name=…")
-        module = fn.__module__ or "__main__"
-        return f"{self.main if module == '__main__' and self.main else module}.{own}"
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -292,18 +202,3 @@ def _batches(calls: Iterable[Call[T]]) -> Iterator[list[Call[T]]]:
     source = iter(calls)
     while batch := list(islice(source, BATCH)):
         yield batch
-
-
-def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether two functions are one: a module that is imported again makes its functions again."""
-    return one is other or (
-        (one.__module__, getattr(one, "__qualname__", None))
-        == (other.__module__, getattr(other, "__qualname__", None))
-    )
-
-
-def _place(fn: Callable[..., Any]) -> str:
-    """Where a function is written, for people."""
-    code = getattr(inspect.unwrap(fn), "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-    return f"{fn.__module__}.{getattr(fn, '__qualname__', fn)}{where}"

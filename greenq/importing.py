@@ -13,7 +13,7 @@ from typing import Any
 
 from greenq.errors import AppError, GreenqError
 
-__all__ = ["import_module", "place_of", "related", "symbol"]
+__all__ = ["import_module", "installed_apps", "place_of", "related", "symbol"]
 
 _OURS = {__file__, os.path.join(os.path.dirname(__file__), "loading.py")}
 """Files whose lines are no news to the user."""
@@ -72,6 +72,18 @@ def related(package: str, name: str | None) -> ModuleType | None:
     if find_spec(f"{above.__name__}.{name}") is None:
         return None
     return import_module(f"{above.__name__}.{name}")
+
+
+def installed_apps() -> list[str]:
+    """The packages of Django's installed applications.
+
+    Raises:
+        AppError: there is no Django in this process.
+    """
+    registry = sys.modules.get("django.apps")
+    if registry is None:
+        raise AppError("which packages? Say autodiscover_tasks([...]); without Django nobody else knows them")
+    return [config.name for config in registry.apps.get_app_configs()]
 
 
 def _above(package: str) -> ModuleType:
