@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,10 @@ INTERRUPT = signal.SIGUSR1
 NUMBER = struct.Struct("<Q")
 CHUNK = 1 << 18
 NOTHING: tuple[int, bytes, BaseException | None] = (0, b"", None)
+
+
+LAST_ACTS: list[Callable[[], object]] = []
+"""What a pool's setup wants done when a child ends in good order."""
 
 
 def run_setup(setup: tuple[str, bytes] | None) -> None:

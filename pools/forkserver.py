@@ -32,7 +32,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from pools import frames
-from pools.children import INTERRUPT, Child, run_setup
+from pools.children import INTERRUPT, LAST_ACTS, Child, run_setup
 
 __all__ = ["ForkServer", "die_with", "leftovers", "open_sockets"]
 
@@ -202,6 +202,8 @@ def _live(server: int, setup: Any, ends: list[socket.socket], others: list[Any])
             child.fail(traceback.format_exc())
         else:
             child.serve()
+            for act in LAST_ACTS:
+                act()
         code = 0
     except ConnectionError:
         code = 0  # the parent has gone

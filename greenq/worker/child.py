@@ -6,7 +6,9 @@ from typing import Any
 
 from greenq.loading import load_app
 from greenq.worker import logs
+from greenq.worker.announcing import process_begins, process_ends
 from greenq.worker.runner import Runner, become
+from pools.children import LAST_ACTS
 from pools.coroutines import bind
 
 __all__ = ["set_up"]
@@ -23,4 +25,5 @@ def set_up(reference: str, overrides: dict[str, tuple[Any, str]], config: str | 
     app = load_app(reference)
     app.override(overrides, config)
     logs.setup(app.settings.log, node)
-    become(Runner(app, node, bind))
+    become(Runner(app, node, bind), lambda: process_begins(node))
+    LAST_ACTS.append(process_ends)

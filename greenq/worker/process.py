@@ -221,6 +221,7 @@ def obey(worker: Any, mailbox: Mailbox, line: Any, shutdown_timeout: float) -> i
     if mailbox.reason == "burst":
         line.tell(burst=True)
     if first:
+        worker.stopped_by = signal.Signals(first).name
         log.warning(
             "stopping: running tasks get %g s to finish; a second signal puts them back at once",
             shutdown_timeout,

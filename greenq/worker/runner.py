@@ -23,7 +23,7 @@ from greenq.errors import (
     WorkerLost,
 )
 from greenq.message import SUCCESS, Delivery, Outcome
-from greenq.protocol import TaskCall, name_of, read
+from greenq.protocol import TaskCall, read
 from greenq.request import Request, current
 from greenq.signals import RUNS, task_received
 from greenq.worker.endings import Endings
@@ -160,7 +160,11 @@ class Runner:
         if RUNS or handler.watched:
             context = contextvars.Context()
             context.run(current.set, request)
-            self.aside(lambda: context.run(handler.lifecycle.failed, request, error))
+            try:
+                self.aside(lambda: context.run(handler.lifecycle.failed, request, error))
+            except Exception as problem:
+                # As while the pool closes. The task's end must be recorded nevertheless.
+                log.warning("nobody is told that %a has failed: %r", request.id, problem)
         return outcome
 
     def announce(self, deliveries: Iterable[Delivery]) -> None:
@@ -178,7 +182,9 @@ class Runner:
         message = delivery.message
         if message is None:
             raise MessageError(f"the envelope cannot be read: {delivery.problem}")
-        name = name_of(message)
+        # As `name_of` does, for every message and so without a call.
+        name = message.headers.get("task") if type(message.headers) is dict else None
+        name = name if type(name) is str else None
         handler = self.handlers.get(name) if name is not None else None
         if handler is None and name is not None:
             raise self._unknown(name)
@@ -275,15 +281,25 @@ def was_killed(error: BaseException) -> bool:
 
 
 _runner: Runner | None = None
+_begin: Callable[[], None] | None = None
 
 
-def become(runner: Runner) -> None:
-    """Make `runner` the one that deliveries sent to this process are run by."""
-    global _runner
+def become(runner: Runner, begin: Callable[[], None] | None = None) -> None:
+    """Make `runner` the one that deliveries sent to this process, and to its children, are run by.
+
+    Parameters:
+        begin: called once in each of these processes, before its first delivery.
+    """
+    global _runner, _begin
     _runner = runner
+    _begin = begin
 
 
 def this_process() -> Runner:
     """The runner of this process."""
+    global _begin
     assert _runner is not None, "deliveries reached a process that was not set up to run them"
+    if _begin is not None:
+        begin, _begin = _begin, None
+        begin()
     return _runner

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenq.worker.process import overrides, tell
@@ -91,6 +92,8 @@ def record(
         GreenqError: it can't be recorded.
     """
     broker = app.broker
+    later: list[Callable[[], None]] = []
+    runner.aside = later.append
     own = f"undertaker:{os.getpid()}:{os.urandom(8).hex()}"
     broker.lease(own, app.settings.worker.lease)
     try:
@@ -107,6 +110,8 @@ def record(
             entomb(app, name, id, limit)
     finally:
         broker.release(own)
+    for telling in later:
+        telling()
 
 
 def entomb(app: GreenQ, name: str, id: str, limit: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from greenq.app import GreenQ
 from greenq.errors import ConfigError, GreenqError
+from greenq.worker.announcing import Announcer
 from greenq.worker.consumer import Consumer
 from greenq.worker.duties.blocked import Blocked
 from greenq.worker.duties.housekeeping import Housekeeping
@@ -95,6 +96,8 @@ class Worker:
         self._release = release
         self._release_uncharged = release_uncharged
         self.page = page
+        self.stopped_by: str | None = None
+        """The name of the signal that makes it stop; only told on."""
         self._burst = burst
         self._finished = False
         self._failed = False
@@ -109,6 +112,8 @@ class Worker:
         self.pool = pool if pool is not None else make_pool(app, overrides or {}, config)
         try:
             self._wire()
+            self._announcer = Announcer(self, self.pool.features.isolated)
+            self._announcer.made()
         except BaseException:
             self._close_pool()
             raise
@@ -123,6 +128,7 @@ class Worker:
             )
         self._store = app.results
         self._runner = Runner(app, self.node, self.pool.bind, self.page)
+        self._runner.aside = lambda tell: self.pool.service(tell, "greenq-hooks")
         handlers = self._runner.handlers.values()
         refuse_impossible_limits(self.pool.name, self.pool.features, handlers)
         refuse_limits_beyond(self._broker.guarantees.longest_hold, handlers)
@@ -154,6 +160,7 @@ class Worker:
             BrokerError: the broker can't be reached, or refuses.
         """
         settings = self.app.settings
+        self._announcer.starts()
         self._broker.declare(settings.worker.queues)
         self._give_back(self._release, True)
         self._give_back(self._release_uncharged, False)
@@ -181,6 +188,7 @@ class Worker:
         self._serve(self._consumer.suspects.run, "suspects")
         self._serve(self._consumer.run, "consumer")
         self._show_reach(True)
+        self._announcer.is_ready()
 
     def _serve(self, run: Callable[[], None], name: str) -> None:
         def guarded() -> None:
@@ -254,6 +262,7 @@ class Worker:
     def drain(self, timeout: float) -> bool:
         """Fetch nothing more, and wait up to `timeout` seconds for what runs; True if it all ended."""
         self._consumer.stop()
+        self._announcer.stops(self.stopped_by)
         if self.page is not None:
             self.page.ready = False
         return self._consumer.drain(timeout)
@@ -302,6 +311,7 @@ class Worker:
             service.join(1.0)
         self._let_go()
         self._close_pool()
+        self._announcer.has_stopped()
 
     def _close_pool(self) -> None:
         if self._owns_pool:

@@ -1,0 +1,108 @@
+"""Hooks of a task's class, and signals about runs."""
+# ruff: noqa: F821 - app and log are given to it
+
+from celery import Task, signals
+from celery.exceptions import Ignore
+
+
+class Told(Task):
+    def before_start(self, task_id, args, kwargs):
+        log.append(["before_start", self.name, task_id, args, kwargs])
+
+    def on_success(self, retval, task_id, args, kwargs):
+        log.append(["on_success", retval, task_id, args, kwargs])
+
+    def on_failure(self, exc, task_id, args, kwargs, einfo):
+        log.append(["on_failure", exc, task_id, args, kwargs, einfo.type.__name__])
+        assert "Traceback" in str(einfo)
+
+    def on_retry(self, exc, task_id, args, kwargs, einfo):
+        log.append(["on_retry", exc, task_id, args, kwargs])
+
+    def after_return(self, status, retval, task_id, args, kwargs, einfo):
+        log.append(["after_return", status, retval, task_id, args, kwargs, einfo is None])
+
+
+class Calling(Told):
+    def __call__(self, *args, **kwargs):
+        log.append(["__call__", args, kwargs, self.request.called_directly, self.request.retries])
+        return super().__call__(*args, **kwargs)
+
+
+class Clumsy(Task):
+    def on_success(self, *args):
+        raise ValueError("in the hook")
+
+    after_return = on_success
+
+
+class Refusing(Task):
+    def before_start(self, *args):
+        raise ValueError("not today")
+
+
+@app.task(base=Told)
+def add(x, y=0):
+    return x + y
+
+
+@app.task(base=Calling, bind=True, default_retry_delay=0)
+def retried(self, x):
+    if self.request.retries == 0:
+        raise self.retry(exc=KeyError("later"))
+    return x
+
+
+@app.task(base=Told)
+def fail():
+    raise ValueError("bad")
+
+
+@app.task(base=Told)
+def ignore():
+    raise Ignore
+
+
+@app.task(base=Clumsy)
+def clumsy():
+    return 5
+
+
+@app.task(base=Refusing)
+def refusing():
+    return 6
+
+
+def listen(signal, sender, *names):
+    def receiver(sender, **kwargs):
+        told = [sender.name, *(kwargs[name] for name in names)]
+        log.append([signal, *told, sorted(set(kwargs) - {"signal"})])
+
+    getattr(signals, signal).connect(receiver, sender=sender, weak=False)
+
+
+def main():
+    for task in (add, retried, fail, ignore):
+        listen("task_prerun", task, "task_id", "args", "kwargs")
+        listen("task_postrun", task, "task_id", "args", "kwargs", "state")
+        listen("task_success", task, "result")
+        listen("task_failure", task, "task_id", "exception", "args", "kwargs")
+        listen("task_retry", task)
+    ignored = ignore.delay()
+    made = {
+        "add": add.delay(1, y=2),
+        "fail": fail.delay(),
+        "retried": retried.delay(3),
+        "clumsy": clumsy.delay(),
+        "refusing": refusing.delay(),
+    }
+    made["retried"].get(timeout=30)
+    made["last"] = add.delay(5)
+    made["last"].get(timeout=30)
+    made["eager"] = [
+        add.apply((1,)).get(),
+        fail.apply().state,
+        retried.apply((4,)).get(),
+        ignore.apply().state,
+    ]
+    return made | {"ignored": ignored.state}

@@ -1,0 +1,19 @@
+"""The identical program ends the same way under Celery and under greenq: values, states, stored records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.greenq.parity.conftest import PROGRAMS
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_a_program_ends_the_same_way_under_both(program: Path, sides: dict[str, Any]) -> None:
+    celery, greenq = sides["celery"][program.stem], sides["greenq"][program.stem]
+    assert greenq["log"] == celery["log"]
+    assert greenq["seen"].keys() == celery["seen"].keys()
+    for name, seen in celery["seen"].items():
+        assert greenq["seen"][name] == seen, name
