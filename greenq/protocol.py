@@ -219,7 +219,9 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
             )
         hard, soft = limits
         if hard is not None:
-            call.time_limit = _limit(hard)
+            # Most tasks have one: what is plainly right is taken without a call.
+            plain = type(hard) in (int, float) and 0 < hard < LONGEST
+            call.time_limit = float(hard) if plain else _limit(hard)
         if soft is not None:
             call.soft_time_limit = _limit(soft)
     if headers.get("stamps") or headers.get("stamped_headers"):

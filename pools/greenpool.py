@@ -38,6 +38,7 @@ class GreenPool(GreenThreads):
         super().__init__(capacity, setup, hub)
         self._ident: Callable[[], int] = native.original("_thread", "get_ident")
         self._home = self._ident()
+        self._root = hub.root()
         self._thread_id: int = native.original("_thread", "get_native_id")()
         self._unforced = True
         self._given_up: list[ref[greenlet]] = []
@@ -80,9 +81,10 @@ class GreenPool(GreenThreads):
 
     def _wait(self, waiters: deque[Any], timeout: float | None, first: bool = False) -> None:
         """Wait among `waiters` until woken or until `timeout` is over."""
-        if getcurrent() is self._hub.root():
+        me = getcurrent()
+        if me is self._root:
             raise PoolError("a callback of the hub must not wait for the pool: use a green thread of its own")
-        waiter = GreenWaiter(getcurrent(), self._soon)
+        waiter = GreenWaiter(me, self._soon)
         if first:
             waiters.appendleft(waiter)
         else:

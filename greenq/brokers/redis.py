@@ -109,9 +109,13 @@ class RedisBroker(Broker):
                 deliveries = fetcher.fetch(wanted, n, deadline - time.monotonic())
                 if not deliveries:
                     return []
-                ripe = self._park(deliveries)
-                if ripe:
-                    return ripe
+                for delivery in deliveries:
+                    message = delivery.message
+                    if message is not None and message.headers.get("eta") is not None:
+                        deliveries = self._park(deliveries)
+                        break
+                if deliveries:
+                    return deliveries
         except Failure as error:
             raise _translation(error) from error
 

@@ -99,7 +99,18 @@ class JsonCodec(Codec):
             if opened > max_size // CONTAINER:
                 raise too_many(self.name, max_size)
         try:
-            value = self._read(data.decode())
+            text = data.decode()
+            if MARKER in text or ("\\u00" in text and ESCAPED(text)):
+                value = _read_extended(text)
+            else:
+                # The scanner alone spares two calls per message; json.loads takes what it does not: outer
+                # white space, and the errors.
+                try:
+                    value, end = _scan_plain(text, 0)
+                except StopIteration:
+                    end = -1
+                if end != len(text):
+                    value = json.loads(text)
         except RecursionError as error:
             raise too_deep(self.name) from error
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
@@ -107,14 +118,3 @@ class JsonCodec(Codec):
         if opened > MAX_DEPTH:
             check_depth(value, self.name)
         return value
-
-    def _read(self, text: str) -> Any:
-        if MARKER in text or ("\\u00" in text and ESCAPED(text)):
-            return _read_extended(text)
-        # The scanner alone spares two calls per message; json.loads takes what it does not: outer
-        # white space, and the errors.
-        try:
-            value, end = _scan_plain(text, 0)
-        except StopIteration:
-            end = -1
-        return value if end == len(text) else json.loads(text)

@@ -56,7 +56,15 @@ class Client:
         Parameters:
             again: they may be repeated if the connection is lost meanwhile.
         """
-        replies = self._run(commands, deadline, again) if commands else []
+        if not commands:
+            return []
+        try:
+            lane = self._lanes.here() if self._pid == os.getpid() else self.lane()
+            replies = lane.run(commands, deadline)
+        except Unreachable as error:
+            if not (again and error.uncertain) or time.monotonic() >= deadline:
+                raise
+            replies = self._run(commands, deadline, again)
         if ReplyError not in map(type, replies):
             return replies
         pause = PAUSE_FIRST
@@ -104,7 +112,7 @@ class Client:
         if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):
             self.all([("SCRIPT", "LOAD", source) for source in SOURCES], deadline, True)
             reply = self.run([command], deadline, again)[0]
-        return self.done(reply)
+        return reply if type(reply) is not ReplyError else self.done(reply)
 
     def declared(self, arguments: Iterable[Any]) -> list[str]:
         """The keys among a script's arguments, where the server must know them: in a cluster.

@@ -51,30 +51,10 @@ def _read_extended(raw: bytes) -> Any:
     return json.loads(raw, object_hook=object_hook)
 
 
-def _read_plain(raw: bytes) -> Any:
-    # The scanner alone spares two calls per message; json.loads takes what it does not: outer white space,
-    # and the errors.
-    text = raw.decode()
-    try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        end = -1
-    return value if end == len(text) else json.loads(text)
-
-
-def _read_fast(raw: bytes) -> Any:
-    # What it refuses (NaN, lone surrogates, numbers beyond a float) the standard decoder may take.
-    try:
-        return _decode(raw)
-    except ValueError:
-        return _read_plain(raw)
-
-
 try:
     _decode: Any = importlib.import_module("msgspec.json").Decoder().decode
-    _read = _read_fast
 except ModuleNotFoundError:
-    _read = _read_plain
+    _decode = None
 
 
 def pack(message: Message) -> bytes:
@@ -116,7 +96,24 @@ def unpack(queue: str, raw: bytes) -> Message:
         Unreadable: it is none.
     """
     try:
-        found = _read_extended(raw) if _MARKER in raw else _read(raw)
+        if _MARKER in raw:
+            found = _read_extended(raw)
+        elif _decode is not None:
+            try:
+                found = _decode(raw)
+            except ValueError:
+                # The standard decoder may take it: NaN, lone surrogates, numbers beyond a float.
+                found = json.loads(raw.decode())
+        else:
+            # The scanner alone, as json.loads makes three calls of it; that takes outer white space, too, and
+            # has the errors.
+            text = raw.decode()
+            try:
+                found, end = _scan(text, 0)
+            except StopIteration:
+                end = -1
+            if end != len(text):
+                found = json.loads(text)
         properties = found["properties"]
         headers = found["headers"]
         body = found["body"]

@@ -17,11 +17,11 @@ from greenq.redis.envelope import Unreadable, unpack
 from greenq.redis.failures import Failure, Unreachable, refusal
 from greenq.redis.keys import Keys
 from greenq.redis.lane import ELSEWHERE
-from greenq.redis.link import Link
+from greenq.redis.link import LONG_IDLE, Link
 from greenq.redis.opening import open_link
 from greenq.redis.perworld import PerWorld
 from greenq.redis.plans import Plan
-from greenq.redis.resp import ReplyError
+from greenq.redis.resp import ReplyError, pack_all, pack_one
 from greenq.redis.scripts import FETCH, GIVE_BACK, SOURCES
 from pools import native
 
@@ -103,7 +103,11 @@ class Fetcher:
         self, queues: tuple[str, ...], n: int, deadline: float, arm: bool, missed: bool, wakes: int
     ) -> list[Delivery]:
         """Look once, and if there is nothing and the connection is armed, wait for a change."""
-        link, links = self._borrow()
+        links = self._idle.here()
+        link = links.pop() if links else self._connect()
+        if time.monotonic() - link.used >= LONG_IDLE and link.stale:
+            self._discard(link)
+            link = self._connect()
         try:
             pause, deliveries = self._take(link, queues, n, arm)
         except BaseException:
@@ -119,7 +123,10 @@ class Fetcher:
                 if isinstance(error, Unreachable):
                     return deliveries
                 raise
-        self._give(link, links)
+        if len(links) < KEPT and not self._closed:
+            links.append(link)
+        else:
+            link.close()
         return deliveries
 
     def wake(self) -> None:
@@ -162,7 +169,8 @@ class Fetcher:
         commands = [("CLIENT", "CACHING", "YES"), plan.watch, fetch] if arm else [fetch]
         deadline = time.monotonic() + self._timeout
         try:
-            reply = link.call(commands, deadline)[-1]
+            data = pack_all(commands) if arm else pack_one(fetch)
+            reply = link.exchange(data, len(commands), deadline)[-1]
             if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):
                 loads = [("SCRIPT", "LOAD", source) for source in SOURCES]
                 reply = link.call([*loads, *commands], deadline)[-1]
@@ -268,18 +276,6 @@ class Fetcher:
 
     # ── connections ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _borrow(self) -> tuple[Link, list[Link]]:
-        """A connection, and the idle ones of the calling thread's world, where `_give` puts it back."""
-        links = self._idle.here()
-        try:
-            link = links.pop()
-        except IndexError:
-            return self._connect(), links
-        if not link.stale:
-            return link, links
-        self._discard(link)
-        return self._connect(), links
-
     def _connect(self) -> Link:
         deadline = time.monotonic() + self._timeout
         link = open_link(self._address, deadline)
@@ -290,12 +286,6 @@ class Fetcher:
             link.close()
             raise
         return link
-
-    def _give(self, link: Link, links: list[Link]) -> None:
-        if len(links) < KEPT and not self._closed:
-            links.append(link)
-        else:
-            link.close()
 
     def _discard(self, link: Link) -> None:
         link.close()

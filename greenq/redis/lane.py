@@ -9,9 +9,9 @@ from typing import Any
 
 from greenq.redis.address import Address
 from greenq.redis.failures import TEMPORARY, Closed, Failure, Late, Unreachable
-from greenq.redis.link import Link
+from greenq.redis.link import LONG_IDLE, Link
 from greenq.redis.opening import open_link
-from greenq.redis.resp import ReplyError, pack_all
+from greenq.redis.resp import ReplyError, pack_all, pack_one
 from pools import native
 
 __all__ = ["ELSEWHERE", "PAUSE_FIRST", "PAUSE_MOST", "Lane"]
@@ -72,7 +72,7 @@ class Lane:
         Raises:
             Failure: `uncertain` says whether they may have been carried out.
         """
-        data = pack_all(commands)
+        data = pack_one(tuple(commands[0])) if len(commands) == 1 else pack_all(commands)
         job = None
         with self._lock:
             if self.closed:
@@ -80,14 +80,22 @@ class Lane:
             if self._turn and time.monotonic() < self._until:
                 job = Job(data, len(commands), deadline)
                 self._queue.append(job)
-            else:
+            elif self._turn:
                 turn = self._take_turn(deadline)
+            else:  # the same for nearly every round trip, without a call
+                self._turns = self._turn = turn = self._turns + 1
+                self._until = deadline + ABANDONED_AFTER
         if job is not None:
             return self._follow(job)
         try:
             return self._exchange(data, len(commands), deadline)
         finally:
-            self._hand_over(turn)
+            with self._lock:
+                alone = turn == self._turn and not self._queue
+                if alone:
+                    self._turn = 0
+            if not alone:
+                self._hand_over(turn)
 
     def _take_turn(self, deadline: float) -> int:
         """Begin a turn; the lock is held. One that a killed thread never ended is over some time later."""
@@ -167,7 +175,8 @@ class Lane:
 
     def _exchange(self, data: bytes, count: int, deadline: float) -> list[Any]:
         link = self._link
-        if link is None or link.stale:
+        # Not even its process needs a look if it was used just now: a fork makes the client begin anew.
+        if link is None or (time.monotonic() - link.used >= LONG_IDLE and link.stale):
             link = self._open(deadline)
         try:
             replies = link.exchange(data, count, deadline)

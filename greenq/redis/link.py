@@ -21,7 +21,7 @@ from greenq.tls import reason
 from pools import native
 from pools.wakeup import current_hub
 
-__all__ = ["Link"]
+__all__ = ["LONG_IDLE", "Link"]
 
 CONNECT_WITHIN = 5.0
 """Seconds to connect and log in: a network that swallows everything must not use up a caller's deadline."""

@@ -22,6 +22,7 @@ __all__ = [
     "ReplyError",
     "pack",
     "pack_all",
+    "pack_one",
     "reader",
 ]
 
@@ -175,16 +176,14 @@ def _pack(command: Sequence[Any]) -> bytes:
 
 def pack(*command: Any) -> bytes:
     """Turn one command (bytes, text, numbers) into bytes."""
-    return _pack_tuple(command)
+    return pack_one(command)
 
 
 def pack_all(commands: Sequence[Sequence[Any]]) -> bytes:
     """Turn commands into bytes."""
-    if len(commands) == 1:
-        return _pack_tuple(tuple(commands[0]))
     packed: list[bytes] = []
     for command in commands:
-        packed.append(_pack_tuple(tuple(command)))
+        packed.append(pack_one(tuple(command)))
     return b"".join(packed)
 
 
@@ -196,6 +195,7 @@ def reader() -> Parser:
     return made
 
 
-_pack_tuple: Callable[[tuple[Any, ...]], bytes] = _pack if hiredis is None else hiredis.pack_command
+pack_one: Callable[[tuple[Any, ...]], bytes] = _pack if hiredis is None else hiredis.pack_command
+"""As `pack`, from a tuple: the C function itself where there is one."""
 PUSHES: tuple[type, ...] = (Push,) if hiredis is None else (Push, hiredis.PushNotification)
 """The types of what answers no command."""

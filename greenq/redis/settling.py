@@ -202,22 +202,22 @@ def settle(client: Client, keys: Keys, settlements: Sequence[Settlement], deadli
     fields: list[str] = []
     for settlement in settlements:
         delivery, token = settlement.delivery, settlement.delivery.token
-        if settlement.verdict is not Verdict.ACK or delivery.attempts or not _is_of(process, token):
+        ours = type(token) is tuple and len(token) == 2 and token[0] == process and type(token[1]) is str
+        if settlement.verdict is not Verdict.ACK or delivery.attempts or not ours:
             steps = [Step(one) for one in settlements]
             return [state == DONE for state in carry_out(client, keys, steps, deadline)]
         fields.append(token[1])
-    return _acknowledge(client, keys.leased(process), fields, deadline)
-
-
-def _acknowledge(client: Client, leased: str, fields: Sequence[str], deadline: float) -> list[bool]:
-    """The same for what nearly every settlement is, at a fraction of the price."""
+    # What nearly every settlement is, at a fraction of the price.
+    leased = keys.leased(process)
     done = [True] * len(fields)
     for at in range(0, len(fields), CHUNK):
         some = fields[at : at + CHUNK]
         lost = client.script(ACKNOWLEDGE, (leased, *some), deadline, again=True)
-        if type(lost) is not list or not all(type(i) is int and 0 <= i < len(some) for i in lost):
+        if type(lost) is not list:
             raise _senseless(lost)
         for i in lost:
+            if type(i) is not int or not 0 <= i < len(some):
+                raise _senseless(lost)
             done[at + i] = False
     return done
 
@@ -285,10 +285,6 @@ def _chunks(places: list[int], sizes: list[int]) -> Iterator[list[int]]:
 
 def _goes_back(step: Step) -> bool:
     return step.settlement is not None and step.settlement.verdict is Verdict.REQUEUE
-
-
-def _is_of(process: str, token: Any) -> bool:
-    return type(token) is tuple and len(token) == 2 and token[0] == process and type(token[1]) is str
 
 
 def _token(delivery: Delivery) -> tuple[str, str]:

@@ -121,7 +121,8 @@ class RedisStore(ResultStore):
             if not isinstance(broker, RedisBroker) or broker.address.server != self.address.server:
                 return None
             self._fused = broker
-        self._open()
+        if self._closed:
+            self._open()
         deadline = time.monotonic() + timeout
         settlements: list[Settlement] = []
         for outcome in outcomes:

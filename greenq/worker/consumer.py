@@ -12,8 +12,8 @@ from typing import Any
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError
 from greenq.message import Delivery, Outcome, Settlement, Verdict
-from greenq.protocol import name_of
 from greenq.results.base import ResultStore
+from greenq.signals import task_received
 from greenq.worker.handlers import Handler, limits_of
 from greenq.worker.reach import Reach
 from greenq.worker.reruns import Reruns
@@ -51,13 +51,23 @@ class Run:
     __slots__ = ("delivery", "ended", "ending", "handler", "hard", "soft")
 
     ended: float
+    hard: float | None
+    soft: float | None
 
     def __init__(self, delivery: Delivery, handler: Handler | None) -> None:
         self.delivery = delivery
         self.handler = handler
-        message = delivery.message
-        self.hard, self.soft = limits_of(handler, message.headers) if message is not None else (None, None)
         self.ending: str | None = None
+        message = delivery.message
+        if message is None:
+            self.hard = self.soft = None
+            return
+        own = message.headers.get("timelimit")
+        if handler is not None and (own is None or own == [handler.time_limit, handler.soft_time_limit]):
+            # Nearly always: the call has no limits of its own, or brings those that its task has here.
+            self.hard, self.soft = handler.time_limit, handler.soft_time_limit
+        else:
+            self.hard, self.soft = limits_of(handler, message.headers)
 
 
 class Consumer:
@@ -159,21 +169,32 @@ class Consumer:
             self._unreached = False
             if self.reach is not None:
                 self.reach.succeeded("fetch")
-        normal = [delivery for delivery in deliveries if not delivery.attempts]
-        if len(normal) < len(deliveries):
-            for delivery in deliveries:
-                if delivery.attempts:
-                    self.suspects.add(delivery)
+        normal: Sequence[Delivery] = deliveries
+        for delivery in deliveries:
+            if delivery.attempts:
+                normal = self._without_suspects(deliveries)
+                break
+        if task_received.receivers:
+            self._runner.announce(deliveries)
         self._reserved.extend(self._runs_of(normal))
         if not deliveries and self.on_idle is not None and not self.running() and not len(self.suspects):
             self.on_idle()
+
+    def _without_suspects(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Hand over those that were in flight at a death; the others."""
+        for delivery in deliveries:
+            if delivery.attempts:
+                self.suspects.add(delivery)
+        return [delivery for delivery in deliveries if not delivery.attempts]
 
     def _runs_of(self, deliveries: Sequence[Delivery]) -> list[Run]:
         handlers = self._runner.handlers
         runs = []
         for delivery in deliveries:
-            name = name_of(delivery.message) if delivery.message is not None else None
-            runs.append(Run(delivery, handlers.get(name) if name is not None else None))
+            message = delivery.message
+            # As `name_of` does, for every message and so without a call.
+            name = message.headers.get("task") if message is not None else None
+            runs.append(Run(delivery, handlers.get(name) if type(name) is str else None))
         return runs
 
     def _begin(self, suspects: Sequence[Delivery], done: Callable[[Call], None]) -> list[Delivery]:

@@ -80,7 +80,10 @@ class Endings:
     def succeeded(self, delivery: Delivery, handler: Handler, request: Request, value: Any) -> Outcome:
         """It returned: SUCCESS with its value; acknowledged."""
         if not handler.store_result or request.fields.get("ignore_result"):
-            return Outcome(delivery, settlement=self._ack(delivery, handler))
+            # The most frequent end of all: without the call of `_ack`.
+            return Outcome(
+                delivery, settlement=Settlement(delivery, Verdict.ACK) if handler.acks_late else None
+            )
         result = self._result(request, SUCCESS, value)
         try:
             self._encode(result)

@@ -11,7 +11,7 @@ from greenq.errors import GreenqError, PublishError, PublishTimeout
 from greenq.failures import plain
 from greenq.message import Outcome, Settlement, Verdict
 from greenq.results.base import ResultStore
-from pools import native
+from pools.bell import Bell
 
 __all__ = ["Settler"]
 
@@ -40,7 +40,7 @@ class Settler:
         self._timeout = timeout
         self._most = most
         self._inbox: deque[Outcome] = deque()
-        self._wake = native.Signal()
+        self._bell = Bell()
         self._asleep = False
         self._flushing = 0
         self._batch: Sequence[Outcome] = ()
@@ -71,7 +71,7 @@ class Settler:
         """Hand over one outcome; returns at once. Any thread may call it."""
         self._inbox.append(outcome)
         if self._asleep:
-            self._wake.set()
+            self._bell.ring()
 
     def run(self) -> None:
         """Commit what arrives until `stop`, and then the rest: the settler's service."""
@@ -79,7 +79,11 @@ class Settler:
             if not self._inbox:
                 if self._stopping:
                     return
-                self._sleep()
+                self._asleep = True
+                # An outcome that came between the look and the flag has not rung: look again.
+                if not self._inbox and not self._stopping:
+                    self._bell.wait(1.0)
+                self._asleep = False
                 continue
             # Counted before they leave the inbox: to whoever waits for the end, none may seem gone meanwhile.
             count = self._flushing = len(self._inbox)
@@ -96,21 +100,13 @@ class Settler:
     def stop(self) -> None:
         """Let `run` end as soon as everything is committed."""
         self._stopping = True
-        self._wake.set()
+        self._bell.ring()
 
     def abandon(self) -> None:
         """Give up what cannot be committed: its leases run out and it is delivered again."""
         self._stopping = True
         self._abandoned = True
-        self._wake.set()
-
-    def _sleep(self) -> None:
-        self._wake = native.Signal()
-        self._asleep = True
-        # An outcome that came between the look and the flag has not set the signal: look again.
-        if not self._inbox and not self._stopping:
-            self._wake.wait(1.0)
-        self._asleep = False
+        self._bell.ring()
 
     def _commit(self, batch: Sequence[Outcome]) -> None:
         pause = RETRY_FIRST
@@ -123,11 +119,10 @@ class Settler:
             except Exception as error:
                 log.exception("%d outcomes wait, next attempt in %.2g s", self.waiting, pause)
                 batch = self._without_culprits(batch, error)
-            self._wake = native.Signal()
             if self._abandoned:
                 log.error("%d outcomes are given up; their tasks will be delivered again", len(batch))
                 return
-            self._wake.wait(pause)
+            self._bell.wait(pause)
             pause = min(pause * 2, RETRY_MOST)
 
     def _attempt(self, batch: Sequence[Outcome]) -> bool:

@@ -137,7 +137,7 @@ def test_a_redis_server_that_answers_nonsense_is_named_as_such() -> None:
         port = server.getsockname()[1]
         link = Link(parse(f"redis://127.0.0.1:{port}"), time.monotonic() + 30)
         with pytest.raises(Failure, match="no Redis server"):
-            link.read(time.monotonic() + 30)
+            link.next(time.monotonic() + 30)
         link.close()
         thread.join(30)
 
