@@ -209,6 +209,9 @@ class Resolution:
             member = section.members.get(name)
             if isinstance(member, Key):
                 value = self._value(member, entry, f"{path}.{name}")
+                if value is _BAD:
+                    # Nothing is concluded from what the rest of the entry does not say.
+                    self.failed.add(path.partition("[")[0])
                 fields.update({} if value is _BAD else {name: value})
             else:
                 self._mistakes.add(place, unknown_key(name, section, path))

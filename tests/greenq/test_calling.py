@@ -189,7 +189,7 @@ def test_a_task_can_switch_compression_off() -> None:
     [
         ({"contdown": 3}, "did you mean 'countdown'"),
         ({"link": 1}, "'link'.*workflows"),
-        ({"routing_key": "a"}, "use queue"),
+        ({"exchange_type": "topic"}, "queues:"),
         ({"countdown": "soon"}, "countdown must be a number"),
         ({"countdown": True}, "countdown must be"),
         ({"countdown": float("nan")}, "countdown must be"),
@@ -282,7 +282,7 @@ def test_a_task_needs_a_name(name: Any) -> None:
 
 
 def test_made_up_queue_names_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("greenq.composer.MOST_PLANS", 10)
+    monkeypatch.setattr("greenq.planning.MOST_PLANS", 10)
     app, broker = vec()
     for number in range(50):
         app.send_task("a", queue=f"customer-{number}")
