@@ -40,8 +40,9 @@ def client(app: str | None, config: str | None) -> Iterator[GreenQ]:
         # What it prints while it is imported must not get between the lines that programs read.
         with contextlib.redirect_stdout(sys.stderr):
             owner = load_app(app)
-        if config is not None:
-            owner.override({}, config)
+            if config is not None:
+                owner.override({}, config)
+            owner.load_tasks()
     try:
         yield owner
     finally:

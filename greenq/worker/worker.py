@@ -107,6 +107,7 @@ class Worker:
         self._end: Service | None = None
         self._clean = False
         require_green(pool.name if pool is not None else settings.worker.pool)
+        app.load_tasks()
         app.middleware()  # before processes are made that would fail at the same mistake, but tell it worse
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else make_pool(app, overrides or {}, config)
