@@ -9,6 +9,7 @@ from typing import Any
 
 from greenq.errors import InvalidOption
 from greenq.protocol import HEADERS
+from greenq.throttling import checks as throttling
 
 __all__ = ["check_call", "check_declared", "check_headers", "check_name", "option_names"]
 
@@ -124,6 +125,7 @@ _DECLARED: dict[str, tuple[Check, bool]] = {
     "expires": (_seconds, True), "priority": (_priority, True), "queue": (_queue, False),
     "serializer": (_text, False), "compression": (_text, True), "time_limit": (_limit, True),
     "soft_time_limit": (_limit, True), "throws": (_exceptions, False), "typing": (_flag, False),
+    **throttling.DECLARED,
 }  # fmt: skip
 """Option of a task → its check, and whether None is allowed."""
 
@@ -134,13 +136,13 @@ _CALL: dict[str, Check] = {
     "retries": _count, "time_limit": _limit, "soft_time_limit": _limit, "ignore_result": _flag,
     "shadow": _text, "reply_to": _text, "argsrepr": _text, "kwargsrepr": _text, "root_id": _id,
     "parent_id": _id, "group_id": _id, "group_index": _count, "add_to_parent": _flag,
+    **throttling.CALL,
 }  # fmt: skip
 """Option of a call → its check; None always means "not given"."""
 
 _HOOK = "make a subclass of greenq.Task that has it as a method, and give that as base"
 
 _LATER = {
-    "rate_limit": "rates are not limited yet",
     "link": "callbacks come with workflows", "link_error": "errbacks come with workflows",
     "chain": "chains come with workflows", "chord": "chords come with workflows",
     "exchange_type": "the configuration says it of a queue: queues: {mail: {exchange: ..., exchange_type: ...}}",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from greenq.config.schema import TaskSettings
+from greenq.throttling.rules import By
 
 __all__ = ["CallOptions", "DeclaredOptions", "NextOptions", "TaskOptions"]
 
@@ -46,6 +47,14 @@ class DeclaredOptions(TypedDict, total=False):
     soft_time_limit: float | None
     throws: Exceptions
     typing: bool
+    unique: By | None
+    unique_for: float | None
+    unique_until: Literal["start", "end"]
+    on_duplicate: Literal["refuse", "return"]
+    rate_limit: str | float | None
+    rate_limit_by: By | None
+    concurrency_limit: int | None
+    concurrency_limit_by: By | None
 
 
 class NextOptions(TypedDict, total=False):
@@ -80,6 +89,10 @@ class CallOptions(NextOptions, total=False):
 
     countdown: float | None
     eta: datetime | None
+    unique: By | None
+    unique_for: float | None
+    unique_until: Literal["start", "end"] | None
+    on_duplicate: Literal["refuse", "return"] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +113,8 @@ class TaskOptions:
         time_limit, soft_time_limit: seconds; None for no limit.
         throws: exceptions that are expected: logged without a traceback.
         typing: check arguments where the task is called.
+        unique, unique_for, unique_until, on_duplicate, rate_limit, rate_limit_by, concurrency_limit,
+            concurrency_limit_by: as declared; `Task.rules` is what they come to.
     """
 
     max_retries: int | None = 3
@@ -129,6 +144,14 @@ class TaskOptions:
     soft_time_limit: float | None = None
     throws: tuple[type[BaseException], ...] = ()
     typing: bool = True
+    unique: By | None = None
+    unique_for: float | None = None
+    unique_until: str = "end"
+    on_duplicate: str = "refuse"
+    rate_limit: str | float | None = None
+    rate_limit_by: By | None = None
+    concurrency_limit: int | None = None
+    concurrency_limit_by: By | None = None
 
     @classmethod
     def resolve(cls, declared: Mapping[str, Any], defaults: TaskSettings, **sending: Any) -> TaskOptions:

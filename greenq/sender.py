@@ -18,13 +18,14 @@ from greenq.composer import Composer
 from greenq.config import Configuration, load
 from greenq.config.schema import Settings
 from greenq.deadletters import DeadLetters
-from greenq.errors import AppError
-from greenq.message import Message
+from greenq.errors import AppError, BrokerError, GreenqError
+from greenq.message import READY_STATES, Message
 from greenq.request import Request, current
 from greenq.results import open as open_store
 from greenq.results.base import ResultStore
 from greenq.routing import Router, is_plain, rules_of
 from greenq.sqlite.address import anchored
+from greenq.throttling.desk import Desk, Queues
 
 __all__ = ["Sender"]
 
@@ -55,6 +56,7 @@ class Sender:
         self._results: ResultStore | None = None
         self._opened = False
         self._lock = threading.Lock()
+        self.throttling = Desk(self._has_ended)
         self._configure({})
         _all.add(self)
 
@@ -63,6 +65,7 @@ class Sender:
         settings = self.config.settings
         self.settings: Settings = settings
         self._located = _located(settings)
+        self.throttling.configure(self._located)
         self.overrides = overrides
         self.codecs = Codecs(
             settings.accept, settings.serializers, settings.compressions, settings.tasks.max_body
@@ -141,6 +144,11 @@ class Sender:
         return DeadLetters(lambda: self.broker, lambda: self.results)
 
     @property
+    def queues(self) -> Queues:
+        """Pause queues for all workers, and resume them."""
+        return Queues(self.throttling)
+
+    @property
     def result_timeout(self) -> float:
         """Seconds that a call to the result store may take."""
         return self.settings.results.timeout
@@ -154,12 +162,14 @@ class Sender:
             broker.close()
         if results is not None:
             results.close()
+        self.throttling.close()
 
     def _after_fork(self) -> None:
         """A child must not use its parent's connections, nor its process id."""
         self._lock = threading.Lock()
         self._broker = self._results = None
         self._opened = False
+        self.throttling.after_fork()
         self.composer = self._composer()
 
     # ── the bytes of a result record ─────────────────────────────────────────────────────────────────────
@@ -187,15 +197,46 @@ class Sender:
             PublishError: the broker did not take it (`PublishTimeout`: it may have arrived).
             BrokerUnreachable: nobody answers.
             InvalidOption, InvalidTaskArguments, EncodeError: see `Composer.compose`.
+            AlreadyQueued: it is unique, and another such task has not ended.
         """
         request = current.get()
         if self._replies:
             self.listen()
         message = self.composer.compose(task, args, kwargs, options, request)
-        problem = self.broker.publish((message,), self.settings.broker.publish_timeout)[0]
+        if self.throttling.unique or options:
+            holder = self._hold(message, args, kwargs, options)
+            if holder is not None:
+                return self._result_for(holder, message, request, options)
+        try:
+            problem = self.broker.publish((message,), self.settings.broker.publish_timeout)[0]
+        except BrokerError as error:
+            self.throttling.give_back([(message, error)])
+            raise
         if problem is not None:
+            self.throttling.give_back([(message, problem)])
             raise problem
         return self._result_of(message, request, options)
+
+    def _hold(
+        self, message: Message, args: Any, kwargs: Any, options: Mapping[str, Any] | None
+    ) -> str | None:
+        """If a call is unique, take its key; the id of the task whose result is its own, if there is one."""
+        name = message.headers["task"]
+        if not self.throttling.concerns(name, options):
+            return None
+        task = self.tasks.get(name)
+        return self.throttling.take(message, None if task is None else task.run, args, kwargs, options)
+
+    def _has_ended(self, id: str) -> bool:
+        """Whether a task's end is recorded, as far as can be known."""
+        store = self.results
+        if store is None or store.reply_to is not None:
+            return False
+        try:
+            found = store.get([id], self.settings.results.timeout).get(id)
+        except GreenqError:
+            return False
+        return found is not None and found.state in READY_STATES
 
     def listen(self) -> None:
         """Be ready for replies before a call is sent that will have one, where results are sent and not kept.
@@ -209,8 +250,13 @@ class Sender:
     def _result_of(
         self, message: Message, request: Request | None, options: Mapping[str, Any] | None
     ) -> AsyncResult[Any]:
-        headers = message.headers
-        result: AsyncResult[Any] = AsyncResult(headers["id"], self, None, bool(headers["ignore_result"]))
+        return self._result_for(message.headers["id"], message, request, options)
+
+    def _result_for(
+        self, id: str, message: Message, request: Request | None, options: Mapping[str, Any] | None
+    ) -> AsyncResult[Any]:
+        """The result of a task that stands for the call of a message."""
+        result: AsyncResult[Any] = AsyncResult(id, self, None, bool(message.headers["ignore_result"]))
         if (
             request is not None
             and (options is None or options.get("add_to_parent", True))
@@ -226,10 +272,12 @@ def _located(settings: Settings) -> Settings:
         here = os.getcwd()
     except FileNotFoundError:
         return settings
-    broker, results = settings.broker, settings.results
-    url = None if results.url is None else anchored(results.url, here)
+    broker, results, throttling = settings.broker, settings.results, settings.throttling
     return replace(
-        settings, broker=replace(broker, url=anchored(broker.url, here)), results=replace(results, url=url)
+        settings,
+        broker=replace(broker, url=anchored(broker.url, here)),
+        results=replace(results, url=results.url and anchored(results.url, here)),
+        throttling=replace(throttling, url=throttling.url and anchored(throttling.url, here)),
     )
 
 

@@ -20,6 +20,8 @@ from greenq.request import Request, direct, entering
 from greenq.running import RunningTask
 from greenq.sender import Sender
 from greenq.signatures import checker, explain
+from greenq.throttling.checks import DECLARED as THROTTLING
+from greenq.throttling.rules import rules_of
 
 __all__ = ["AsyncTask", "Task"]
 
@@ -83,6 +85,9 @@ class Task(RunningTask, ClassHooks, Generic[P, R]):
             queue=plan.queue, priority=plan.priority,
             serializer=plan.serializer, compression=plan.compression,
         )  # fmt: skip
+        limits = {name: getattr(self.options, name) for name in THROTTLING}
+        self.rules = rules_of(self.name, self.run, limits, self.app.settings.throttling.unique_for)
+        self.app.throttling.heed(self.name, self.rules)
 
     # ── calling ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -136,7 +136,8 @@ def test_an_empty_variable_is_not_set() -> None:
         ("GREENQ_BROKER", "this variable sets nothing; did you mean GREENQ_BROKER_URL?"),
         (
             "GREENQ_URL",
-            "this variable sets nothing; did you mean GREENQ_BROKER_URL or GREENQ_RESULTS_URL or GREENQ_THROTTLING_URL?",
+            "this variable sets nothing; did you mean GREENQ_BROKER_URL or "
+            "GREENQ_RESULTS_URL or GREENQ_THROTTLING_URL?",
         ),
         ("GREENQ_RESULT_BACKEND", "this variable sets nothing; did you mean GREENQ_RESULTS_URL?"),
         ("GREENQ_ROUTES", "no variable can set routes; set it in the YAML file"),
