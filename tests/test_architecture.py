@@ -28,8 +28,8 @@ LAYERS = (
     {"signals"},
     {"request", "options", "optionchecks", "signatures", "call", "callheaders"},
     {"middleware"},
-    {"asyncresult", "eagerresult", "gathering", "joining", "deadletters"},
-    {"classhooks", "lifecycle", "steps"},
+    {"asyncresult", "eagerresult", "gathering", "resulttree", "joining", "deadletters"},
+    {"classhooks", "lifecycle", "publishsignals", "steps"},
     {
         "importing",
         "routing",
@@ -39,6 +39,7 @@ LAYERS = (
         "retrying",
         "running",
         "eager",
+        "canvas",
         "task",
         "app",
         "loading",
