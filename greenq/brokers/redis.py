@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
+from greenq.exchanges import Shape, broadcast_queue
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
 from greenq.redis import settling, taking_over
 from greenq.redis.address import Address, parse
+from greenq.redis.broadcasts import Listener
 from greenq.redis.client import Client
 from greenq.redis.envelope import due_of
+from greenq.redis.exchanges import Exchanges
 from greenq.redis.failures import Failure, Unreachable
 from greenq.redis.fetching import Fetcher
 from greenq.redis.keys import Keys
@@ -58,8 +61,11 @@ class RedisBroker(Broker):
             "A failover to an asynchronous replica can lose the last writes, acknowledged ones too.",
             "Priority 0 is the most urgent, as with Celery on Redis; 0 to 9 share four lists.",
             "In a Redis Cluster all keys of an address lie in one slot, so on one node.",
+            "A broadcast reaches the workers that listen at that moment.",
         ),
         urgent=0,
+        exchanges=("direct", "topic", "fanout"),
+        broadcasts=True,
     )
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
@@ -67,11 +73,13 @@ class RedisBroker(Broker):
         self.keys = Keys(self.address)
         self.client = Client(self.address)
         self._timeout = timeout
-        self.publisher = Publisher(self.client, self.keys)
+        self._exchanges = Exchanges(self.client, self.keys, self.address.db)
+        self.publisher = Publisher(self.client, self.keys, self._exchanges)
         self._upkeep = Upkeep(self.client, self.keys, timeout)
         self._restorer = Restorer(self.client, self.keys, self.address)
         self._fetcher: Fetcher | None = None
         self._renewer: Renewer | None = None
+        self._listener: Listener | None = None
         self._closed = False
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
@@ -189,6 +197,23 @@ class RedisBroker(Broker):
         self._open()
         with _translated():
             self._upkeep.declare(queues)
+            bindings = self._exchanges.bindings(queues)
+            self.client.all(bindings, time.monotonic() + self._timeout, again=True)
+
+    def shape(self, shapes: Mapping[str, Shape]) -> None:
+        super().shape(shapes)
+        self._exchanges.shape(shapes)
+
+    def attend(self, queue: str, node: str, timeout: float) -> str:
+        self._open()
+        own = broadcast_queue(queue, node)
+        with _translated():
+            self._upkeep.declare([own])
+            if self._listener is None or self._listener.pid != os.getpid():
+                self._listener = Listener(self.address, self.keys, self._exchanges)
+            exchange = self._exchanges.exchange_of(queue)
+            self._listener.listen(exchange, own, time.monotonic() + timeout)
+        return own
 
     def depth(self) -> dict[str, Depth]:
         self._open()
@@ -225,6 +250,9 @@ class RedisBroker(Broker):
         self.client.close()
 
     def _drop_process(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         fetcher, self._fetcher = self._fetcher, None
         renewer, self._renewer = self._renewer, None
         if fetcher is not None:

@@ -141,6 +141,7 @@ def _incomplete(route: Route) -> str | None:
 
 
 def _queues(settings: Settings) -> Iterator[Finding]:
+    yield from () if settings.tasks.create_missing_queues else _missing(settings)
     for name, queue in settings.queues.items():
         path = f"queues.{name}"
         if queue.broadcast and queue.exchange_type not in ("direct", "fanout"):
@@ -152,6 +153,24 @@ def _queues(settings: Settings) -> Iterator[Finding]:
             yield (
                 (f"{path}.exchange_type", "queues"),
                 (f"{path} has an exchange_type, but no exchange; name one"),
+            )
+
+
+def _missing(settings: Settings) -> Iterator[Finding]:
+    """Queues that are used and not listed, where all must be."""
+    known = {*settings.queues, settings.tasks.queue}
+    used = [(f"worker.queues[{i}]", name) for i, name in enumerate(settings.worker.queues)]
+    used += [(f"routes[{i}].queue", route.queue) for i, route in enumerate(settings.routes) if route.queue]
+    for path, name in used:
+        if name not in known:
+            close = closest(name, known)
+            mend = f"did you mean {close}?" if close else "add it there"
+            yield (
+                (path, path.partition("[")[0]),
+                (
+                    f"{path} is {quoted(name)}, which queues does not list; tasks.create_missing_queues is "
+                    f"off; {mend}"
+                ),
             )
 
 

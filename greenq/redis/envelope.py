@@ -78,7 +78,8 @@ def pack(message: Message) -> bytes:
             f'"content-encoding": {_quote(message.content_encoding)}, '
             f'"content-type": {_quote(message.content_type)}, "headers": {_write(message.headers)}, '
             f'"properties": {{{kept}"delivery_mode": 2, '
-            f'"delivery_info": {{"exchange": "", "routing_key": {_quote(message.queue)}}}, '
+            f'"delivery_info": {{"exchange": {_quote(message.exchange)}, '
+            f'"routing_key": {_quote(message.routing_key or message.queue)}}}, '
             f'"priority": {message.priority}, "body_encoding": "base64", "delivery_tag": '
             f'"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"}}}}'
         ).encode()

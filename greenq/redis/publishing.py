@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from greenq.errors import GreenqError, PublishError, PublishTimeout
 from greenq.message import Message
 from greenq.redis.client import Client
 from greenq.redis.envelope import pack
+from greenq.redis.exchanges import Exchanges
 from greenq.redis.failures import Failure, refusal
 from greenq.redis.keys import Keys
 from greenq.redis.resp import ReplyError
@@ -26,9 +28,10 @@ CHUNK_BYTES = 4_000_000
 class Publisher:
     """Puts messages on kombu's lists."""
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys, exchanges: Exchanges) -> None:
         self._client = client
         self._keys = keys
+        self._exchanges = exchanges
         self._declared: set[str] = set()
         self._undeclared: set[str] = set()
 
@@ -41,8 +44,12 @@ class Publisher:
         errors: list[GreenqError | None] = [None] * len(messages)
         commands: list[list[Any]] = []
         places: list[list[int]] = []
+        outward: list[int] = []
         size = 0
         for i, message in enumerate(messages):
+            if message.exchange:
+                outward.append(i)
+                continue
             try:
                 raw = pack(message)
             except PublishError as error:
@@ -62,7 +69,35 @@ class Publisher:
                 size = len(raw)
         if commands:
             self._send(commands, places, errors, deadline)
+        if outward:
+            self._send_outward(messages, outward, errors, deadline)
         return errors
+
+    def _send_outward(
+        self,
+        messages: Sequence[Message],
+        outward: Sequence[int],
+        errors: list[GreenqError | None],
+        deadline: float,
+    ) -> None:
+        """Send what goes through exchanges: a copy to each queue that is bound, and to who listens."""
+        found = self._exchanges.spread([messages[i] for i in outward], deadline)
+        commands: list[list[Any]] = []
+        places: list[list[int]] = []
+        for i, (copies, channel, problem) in zip(outward, found, strict=True):
+            errors[i] = problem
+            try:
+                sent = [self._command(copy, pack(copy)) for copy in copies]
+                if channel is not None:
+                    sent.append(["PUBLISH", channel, pack(replace(messages[i], queue=messages[i].exchange))])
+            except PublishError as error:
+                errors[i] = error
+                continue
+            self._undeclared.update(copy.queue for copy in copies if copy.queue not in self._declared)
+            commands += sent
+            places += [[i]] * len(sent)
+        if commands:
+            self._send(commands, places, errors, deadline)
 
     def announce(self, messages: Iterable[Message], deadline: float) -> None:
         """Make the queues of messages known that others will put there."""

@@ -142,7 +142,7 @@ class RedisStore(ResultStore):
         except Failure as error:
             raise ResultStoreError(str(error)) from error
 
-    def _commit(self, broker: RedisBroker, outcomes: Sequence[Outcome], deadline: float) -> list[bool]:
+    def _commit(self, broker: RedisBroker, outcomes: Sequence[Outcome], deadline: float) -> list[bool] | None:
         steps = [
             Step(
                 outcome.settlement, outcome.publishes,
@@ -152,6 +152,8 @@ class RedisStore(ResultStore):
             for outcome in outcomes
         ]  # fmt: skip
         children = [message for outcome in outcomes for message in outcome.publishes]
+        if any(message.exchange for message in children):
+            return None  # its queues are found in tables that this script does not read
         if children:
             broker.publisher.announce(children, deadline)
         states = carry_out(broker.client, broker.keys, steps, deadline)

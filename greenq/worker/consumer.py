@@ -14,6 +14,7 @@ from greenq.errors import GreenqError
 from greenq.message import Delivery, Outcome, Settlement, Verdict
 from greenq.results.base import ResultStore
 from greenq.signals import task_received
+from greenq.worker.gate import Gate
 from greenq.worker.handlers import Handler, limits_of
 from greenq.worker.reach import Reach
 from greenq.worker.reruns import Reruns
@@ -32,6 +33,8 @@ FETCH_WAIT = 5.0
 SLOT_WAIT = 1.0
 IDLE_LOOK = 0.05
 """Seconds that one fetch waits while somebody wants to know soon that nothing is left (`on_idle`)."""
+PAUSED_LOOK = 0.25
+"""Seconds between looks whether a queue is resumed while all are paused."""
 AWAY_FIRST, AWAY_MOST = 0.1, 2.0
 """Seconds between attempts while the broker is away: doubled each time, up to the most."""
 
@@ -111,6 +114,8 @@ class Consumer:
         )  # fmt: skip
         """Those who were in flight at a death; they start in a service of their own."""
         self.started = 0
+        self.gate: Gate | None = None
+        """Asked before a start, where tasks have limits."""
         self._unreached = False
         self.reach: Reach | None = None
         """Told when fetching fails, and when it works again."""
@@ -155,8 +160,8 @@ class Consumer:
             for _ in range(count):
                 runs.append(self._reserved.popleft())
             try:
-                if self._some_early:
-                    self._settle_early(runs)
+                if self._some_early or self.gate is not None:
+                    self._prepare(runs)
                 self._start(runs, self._ended)
             except BaseException:
                 # What is leased and not running must stay in sight, or it would wait for ever.
@@ -164,7 +169,9 @@ class Consumer:
                 raise
 
     def _fetch(self, room: int, timeout: float) -> None:
-        deliveries = self._broker.fetch(self._queues, room, timeout)
+        if not self._queues:  # all are paused
+            self._stopping.wait(min(timeout, PAUSED_LOOK))
+        deliveries = self._broker.fetch(self._queues, room, timeout) if self._queues else []
         if self._unreached:
             self._unreached = False
             if self.reach is not None:
@@ -207,7 +214,7 @@ class Consumer:
                 done(call)
 
         runs = self._runs_of(suspects)
-        self._settle_early(runs)
+        self._prepare(runs)
         started = [run.delivery for run in runs]
         try:
             self._start(runs, ended)
@@ -215,6 +222,17 @@ class Consumer:
             for run in runs:
                 self._put_back(run.delivery)
         return started
+
+    def _prepare(self, runs: list[Run]) -> None:
+        """Take out what may not start now, or not at all."""
+        admitted = self.gate.admit(runs) if self.gate is not None else {}
+        left: set[int] = set()
+        try:
+            self._settle_early(runs)
+            left = {id(run) for run in runs}
+        finally:
+            if self.gate is not None and admitted:
+                self.gate.forget([task for run, task in admitted.items() if run not in left])
 
     def _settle_early(self, runs: list[Run]) -> None:
         """Acknowledge what is run at most once; what is not ours any more, or can't be run, is taken out."""
@@ -270,6 +288,16 @@ class Consumer:
         self._settler.add(outcome)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """Those that are fetched from: not those that are paused."""
+        return self._queues
+
+    def take_from(self, queues: Sequence[str]) -> None:
+        """Fetch from these queues from now on, most important first."""
+        self._queues = list(queues)
+        self._broker.wake()
 
     def stop(self) -> None:
         """Fetch nothing more; what runs goes on."""

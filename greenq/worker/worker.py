@@ -10,13 +10,18 @@ from typing import Any
 
 from greenq.app import GreenQ
 from greenq.errors import ConfigError, GreenqError
+from greenq.exchanges import shapes_of
 from greenq.worker.announcing import Announcer
+from greenq.worker.chordends import ChordEnds
 from greenq.worker.consumer import Consumer
 from greenq.worker.duties.blocked import Blocked
+from greenq.worker.duties.bodies import Bodies
 from greenq.worker.duties.housekeeping import Housekeeping
 from greenq.worker.duties.lease import Lease
+from greenq.worker.duties.pausing import Pausing
 from greenq.worker.duties.recycling import Recycling
 from greenq.worker.duties.summary import Summary
+from greenq.worker.gate import Gate
 from greenq.worker.limits import (
     Limits,
     refuse_impossible_limits,
@@ -127,6 +132,7 @@ class Worker:
                 f"the {self.pool.name} pool runs tasks in other processes, which can't reach this broker: "
                 "choose another pool or another broker.url"
             )
+        self._queues = list(settings.worker.queues)
         self._store = app.results
         self._runner = Runner(app, self.node, self.pool.bind, self.page)
         self._runner.aside = lambda tell: self.pool.service(tell, "greenq-hooks")
@@ -149,8 +155,27 @@ class Worker:
         )
         self._blocked = Blocked(self.pool, self._runner.who, self.page)
         self._limits = Limits(self.pool, self._consumer, handlers, self._blocked.is_held_up)
+        self._bodies: Bodies | None = None
+        if self._store is not None and self._store.refuses_chords is None:
+            runner = self._runner
+            ends = ChordEnds(app, self._broker, self._store, runner.endings.records, runner.followups)
+            self._bodies = Bodies(self._store, ends)
+            self._settler.on_due = self._bodies.add
         self._housekeeping = Housekeeping(self._broker, self._store, settings.worker.lease)
         self._summary = Summary(self._consumer, self._settler)
+        self._pausing = Pausing(app.queues, self._consumer.take_from)
+        self._gate = self._make_gate()
+
+    def _make_gate(self) -> Gate | None:
+        """What keeps tasks' limits; None, and nothing to pay, where no task has any."""
+        app = self.app
+        if not any(handler.task.rules is not None for handler in self._runner.handlers.values()):
+            return None
+        self._consumer.gate = Gate(
+            app.throttling.store, app.codecs, self._settler, self._runner.endings, self.process,
+            app.settings.worker.lease, app.throttling.timeout,
+        )  # fmt: skip
+        return self._consumer.gate
 
     # ── start ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,10 +187,15 @@ class Worker:
         """
         settings = self.app.settings
         self._announcer.starts()
-        self._broker.declare(settings.worker.queues)
+        shapes = shapes_of(settings)
+        broadcasts = [name for name in settings.worker.queues if name in shapes and shapes[name].broadcast]
+        self._broker.declare([name for name in settings.worker.queues if name not in broadcasts])
         self._give_back(self._release, True)
         self._give_back(self._release_uncharged, False)
         self._broker.lease(self.process, settings.worker.lease)
+        own = {name: self._broker.attend(name, self.node, settings.broker.timeout) for name in broadcasts}
+        self._queues = [own.get(name, name) for name in settings.worker.queues]
+        self._consumer.take_from(self._queues)
         handlers = self._runner.handlers.values()
         warn_of_endless(self._broker.guarantees.longest_hold, handlers)
         readable = self._store is not None and self._store.reply_to is None
@@ -177,6 +207,8 @@ class Worker:
         self._lease.start()
         self._blocked.start()
         self._serve(self._settler.run, "settler")
+        if self._bodies is not None:
+            self._serve(self._bodies.run, "bodies")
         self._serve(self._limits.run, "limits")
         self._serve(self._housekeeping.run, "housekeeping")
         self._serve(self._summary.run, "summary")
@@ -186,6 +218,13 @@ class Worker:
             self._settler.on_commit = lambda _: self._recycling.count(self._settler.committed)
         if not self._recycling.idle:
             self._serve(self._recycling.run, "recycling")
+        if self._gate is not None:
+            self._gate.start()
+            self._serve(self._gate.run, "gate")
+        if self.app.throttling.available:
+            self._pausing.queues = self._consumer.queues
+            self._pausing.look()  # before anything is fetched from a queue that is paused
+            self._serve(self._pausing.run, "pausing")
         self._serve(self._consumer.suspects.run, "suspects")
         self._serve(self._consumer.run, "consumer")
         self._show_reach(True)
@@ -238,10 +277,10 @@ class Worker:
     # ── ending by itself ─────────────────────────────────────────────────────────────────────────────────
 
     def _finish_burst(self) -> None:
-        if self._settler.waiting:
+        if self._settler.waiting or (self._bodies is not None and self._bodies.busy):
             return
         depth = self._broker.depth()
-        if not any(depth[queue].ready for queue in self.app.settings.worker.queues if queue in depth):
+        if not any(depth[queue].ready for queue in self._consumer.queues if queue in depth):
             self._finish("burst")
 
     def _fail(self, reason: str) -> None:
@@ -303,11 +342,16 @@ class Worker:
             self._clean = self._end_settler() and drained
         except Exception:
             log.exception("the worker could not stop in good order")
+        if self._bodies is not None:
+            self._bodies.stop()
         self._blocked.stop()
         self._limits.stop()
         self._housekeeping.stop()
         self._summary.stop()
         self._recycling.stop()
+        self._pausing.stop()
+        if self._gate is not None:
+            self._gate.stop()
         for service in self._services:
             service.join(1.0)
         self._let_go()
