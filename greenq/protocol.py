@@ -139,7 +139,9 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
     for name in kwargs:
         if type(name) is not str:
             raise MessageError(f"kwargs has the key {shortrepr(name, 80)}; every key must be a string")
-    if embed != EMBED or type(embed) is not dict:
+    if embed == EMBED and type(embed) is dict:
+        embed = EMBED  # the very same: that nothing follows is then seen at a glance
+    else:
         _check_embed(embed)
     call = TaskCall(args, kwargs, embed, headers)
     _check_headers(call, headers)

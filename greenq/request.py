@@ -35,6 +35,7 @@ class Request:
         "attempts",
         "began",
         "called_directly",
+        "embed",
         "fields",
         "hostname",
         "id",
@@ -76,6 +77,8 @@ class Request:
         self.called_directly = called_directly
         self.max_retries: int | None = None
         """What `Task.retry(max_retries=…)` gave in this run."""
+        self.embed = call.embed
+        """The body's third part: callbacks, errbacks, chain and chord; `protocol.EMBED` if there are none."""
         self._call = call
         self._children: list[Any] | None = None
 
@@ -218,27 +221,22 @@ class Request:
     @property
     def callbacks(self) -> list[Any] | None:
         """The signatures that are sent when it succeeds."""
-        return self._call.embed.get("callbacks")
+        return self.embed.get("callbacks")
 
     @property
     def errbacks(self) -> list[Any] | None:
         """The signatures that are sent when it fails."""
-        return self._call.embed.get("errbacks")
+        return self.embed.get("errbacks")
 
     @property
     def chain(self) -> list[Any] | None:
         """The signatures that follow it, the next one last."""
-        return self._call.embed.get("chain")
+        return self.embed.get("chain")
 
     @property
     def chord(self) -> dict[str, Any] | None:
         """The signature that runs when its whole group has."""
-        return self._call.embed.get("chord")
-
-    @property
-    def embed(self) -> dict[str, Any]:
-        """The body's third part: callbacks, errbacks, chain and chord."""
-        return self._call.embed
+        return self.embed.get("chord")
 
     @property
     def replaced_task_nesting(self) -> int:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from greenq.errors import (
@@ -33,17 +31,16 @@ from greenq.message import (
     STARTED,
     SUCCESS,
     Delivery,
-    Message,
     Outcome,
     Result,
     Settlement,
     Verdict,
 )
-from greenq.protocol import is_storable
+from greenq.protocol import EMBED, is_storable
 from greenq.request import Request
-from greenq.results.base import ResultStore
-from greenq.shortrepr import shortrepr
+from greenq.worker.followups import FollowUps
 from greenq.worker.handlers import Handler
+from greenq.worker.records import Records, now, reply_to_of
 
 __all__ = ["IGNORED", "SNOOZED", "Endings"]
 
@@ -63,30 +60,28 @@ class Endings:
     """Builds the outcome of one run; nothing is sent from here.
 
     Parameters:
-        store: encodes results; None if none are kept.
-        expires: seconds that a result is kept; None for ever.
-        extended: tell with each result what was called, with what, and where it ran.
+        records: makes what is stored.
+        followups: works out what follows in workflows.
     """
 
-    def __init__(
-        self, store: Callable[[], ResultStore | None], expires: float | None, extended: bool = False
-    ) -> None:
-        self._store = store
-        self._expires = expires
-        self._extended = extended
+    def __init__(self, records: Records, followups: FollowUps) -> None:
+        self.records = records
+        self._followups = followups
 
     # ── the function was run ─────────────────────────────────────────────────────────────────────────────
 
     def succeeded(self, delivery: Delivery, handler: Handler, request: Request, value: Any) -> Outcome:
-        """It returned: SUCCESS with its value; acknowledged."""
+        """It returned: SUCCESS with its value; acknowledged. What follows it in a workflow is sent."""
+        if request.embed is not EMBED:
+            return self._succeeded_in_workflow(delivery, handler, request, value)
         if not handler.store_result or request.fields.get("ignore_result"):
             # The most frequent end of all: without the call of `_ack`.
             return Outcome(
                 delivery, settlement=Settlement(delivery, Verdict.ACK) if handler.acks_late else None
             )
-        result = self._result(request, SUCCESS, value)
+        result = self.records.result(request, SUCCESS, value)
         try:
-            self._encode(result)
+            self.records.encode(result)
         except EncodeError as error:
             return self.failed(delivery, handler, request, error)
         return Outcome(delivery, (), result, self._ack(delivery, handler))
@@ -99,9 +94,9 @@ class Endings:
         else:
             log.error("%s failed: %s\n%s", _name(request), text_of(error, repr), trace.rstrip())
         settlement = self._settle_failure(delivery, handler, handler.acks_on_failure, error)
-        return Outcome(
-            delivery, (), self._exception(handler, request, FAILURE, error, trace), settlement, FAILURE
-        )
+        result = self.records.exception(handler, request, FAILURE, error, trace)
+        outcome = Outcome(delivery, (), result, settlement, FAILURE)
+        return self._with_failed_workflow(outcome, handler.store_errors, request, error, trace)
 
     def retried(self, delivery: Delivery, handler: Handler, request: Request, signal: Retry) -> Outcome:
         """It asked to run again: RETRY with the reason; its next message is sent, this one acknowledged."""
@@ -109,7 +104,7 @@ class Endings:
         log.info("%s will be retried: %s", _name(request), text_of(signal))
         return Outcome(
             delivery, (signal.publish,) if signal.publish is not None else (),
-            self._exception(handler, request, RETRY, error, _trace(error)),
+            self.records.exception(handler, request, RETRY, error, _trace(error)),
             self._ack(delivery, handler), RETRY,
         )  # fmt: skip
 
@@ -143,10 +138,13 @@ class Endings:
         """It came too late: REVOKED, as Celery has it; acknowledged."""
         log.info("%s is not run: it expired", _name(request))
         error = TaskRevoked("expired")
-        return Outcome(
-            delivery, (), self._exception(handler, request, REVOKED, error, None),
+        outcome = Outcome(
+            delivery, (), self.records.exception(handler, request, REVOKED, error, None),
             self._ack(delivery, handler), REVOKED,
         )  # fmt: skip
+        if request.embed is not EMBED:
+            outcome.parts = self.records.parts(self._followups.of_revocation(request, REVOKED, error))
+        return outcome
 
     def postponed(self, delivery: Delivery, due: float) -> Outcome:
         """It came before its ETA: nothing is recorded; put back until then (seconds since the epoch)."""
@@ -178,18 +176,20 @@ class Endings:
         error = TimeLimitExceeded(limit)
         log.error("%s was ended at its hard time limit of %g s", _name(request), limit)
         settlement = self._settle_failure(delivery, handler, handler.acks_on_timeout, error)
-        return Outcome(
-            delivery, (), self._exception(handler, request, FAILURE, error, None), settlement, FAILURE
+        outcome = Outcome(
+            delivery, (), self.records.exception(handler, request, FAILURE, error, None), settlement, FAILURE
         )
+        return self._with_failed_workflow(outcome, handler.store_errors, request, error, None, outside=True)
 
     def lost(self, delivery: Delivery, handler: Handler, request: Request, error: BaseException) -> Outcome:
         """The process that ran it died: FAILURE with WorkerLost; acknowledged."""
         lost = WorkerLost(str(error) or None)
         log.error("%s failed: %s", _name(request), lost)
-        return Outcome(
-            delivery, (), self._exception(handler, request, FAILURE, lost, None),
+        outcome = Outcome(
+            delivery, (), self.records.exception(handler, request, FAILURE, lost, None),
             self._ack(delivery, handler), FAILURE,
         )  # fmt: skip
+        return self._with_failed_workflow(outcome, handler.store_errors, request, lost, None, outside=True)
 
     def returned(self, delivery: Delivery, handler: Handler, request: Request) -> Outcome:
         """The worker stops and could not wait: requeued; FAILURE if it was acknowledged before it began."""
@@ -204,9 +204,9 @@ class Endings:
 
     def started(self, request: Request, node: str) -> Result:
         """The record of a task that has begun, for `track_started`."""
-        result = self._result(request, STARTED, {"pid": os.getpid(), "hostname": node})
+        result = self.records.result(request, STARTED, {"pid": os.getpid(), "hostname": node})
         result.date_done = None
-        self._encode(result)
+        self.records.encode(result)
         return result
 
     def _ack(self, delivery: Delivery, handler: Handler) -> Settlement | None:
@@ -229,89 +229,59 @@ class Endings:
             plain(str(id)) if id else "without id", delivery.queue, plain(reason),
         )  # fmt: skip
         result = None
-        if isinstance(id, str) and id and is_storable(id) and self._store() is not None:
+        if isinstance(id, str) and id and is_storable(id) and self.records.store() is not None:
             # Whoever waits for it must not wait for ever; a replay forgets this record first.
-            failure = Result(id, FAILURE, describe(error), date_done=now(), expires=self._expires)
-            failure.reply_to = _reply_to(delivery.message)
-            result = self._if_encodable(failure)
+            failure = Result(id, FAILURE, describe(error), date_done=now(), expires=self.records.expires)
+            failure.reply_to = reply_to_of(delivery.message)
+            result = self.records.if_encodable(failure)
         settlement = Settlement(delivery, Verdict.DEAD, reason=plain(reason))
-        return Outcome(delivery, (), result, settlement, REJECTED)
+        outcome = Outcome(delivery, (), result, settlement, REJECTED)
+        request = self._followups.request_of(delivery)
+        if request is None:
+            return outcome
+        return self._with_failed_workflow(outcome, result is not None, request, error, None, outside=True)
 
-    def _result(self, request: Request, state: str, value: Any) -> Result:
-        return Result(
-            id=request.id,
-            state=state,
-            value=value,
-            children=[child.as_tuple() for child in request.children],
-            date_done=now(),
-            expires=self._expires,
-            extra=_extra(request, self._extended),
-            reply_to=_reply_to(request.message),
-        )
+    # ── workflows ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _exception(
-        self, handler: Handler, request: Request, state: str, error: BaseException, trace: str | None
-    ) -> Result | None:
-        if not handler.store_errors or (request.fields.get("ignore_result") and handler.store_result):
-            return None
-        result = self._result(request, state, describe(error))
-        result.traceback = trace
+    def _succeeded_in_workflow(
+        self, delivery: Delivery, handler: Handler, request: Request, value: Any
+    ) -> Outcome:
         try:
-            self._encode(result)
-        except EncodeError:
-            # The exception's own arguments can't be carried: their text can.
-            result.value = {**describe(error), "exc_message": [text_of(error)[:LONGEST]]}
-            result.traceback = trace and trace[-LONGEST:]
-            return self._if_encodable(result)
-        return result
+            following = self._followups.of_success(request, value, SUCCESS)
+            parts = self.records.parts(following)
+            result = None
+            if handler.store_result and not request.fields.get("ignore_result"):
+                result = self.records.result(request, SUCCESS, value)
+                self.records.encode(result)
+        except GreenqError as error:
+            return self.failed(delivery, handler, request, error)
+        return Outcome(
+            delivery, tuple(following.publishes), result, self._ack(delivery, handler),
+            openings=tuple(following.openings), parts=parts,
+        )  # fmt: skip
 
-    def _if_encodable(self, result: Result) -> Result | None:
+    def _with_failed_workflow(
+        self,
+        outcome: Outcome,
+        stores: bool,
+        request: Request,
+        error: BaseException,
+        trace: str | None,
+        outside: bool = False,
+    ) -> Outcome:
+        """The same outcome, with what follows a failure: errbacks, and the ends of what will never run."""
+        if request.embed is EMBED:
+            return outcome
         try:
-            self._encode(result)
-        except Exception as error:
-            log.error("the end of %a cannot be recorded: %s", result.id, text_of(error, repr))
-            return None
-        return result
-
-    def _encode(self, result: Result) -> None:
-        store = self._store()
-        assert store is not None
-        try:
-            store.encode(result)
-        except EncodeError:
-            if "args" not in result.extra:
-                raise
-            # What the task was given may be more than the results' serializer carries: its text is not.
-            result.extra |= {key: shortrepr(result.extra[key]) for key in ("args", "kwargs")}
-            store.encode(result)
-
-
-def _reply_to(message: Message | None) -> str | None:
-    """The queue that the call wants its result in, if it names one."""
-    reply_to = None if message is None else message.properties.get("reply_to")
-    return reply_to if isinstance(reply_to, str) and reply_to else None
-
-
-def _extra(request: Request, extended: bool) -> dict[str, Any]:
-    """What Celery's record has beside the result, under its names."""
-    extra: dict[str, Any] = {}
-    fields = request.fields
-    if fields.get("group"):
-        extra["group_id"] = fields["group"]
-    if fields.get("parent_id"):
-        extra["parent_id"] = fields["parent_id"]
-    if extended:
-        extra |= {
-            "name": request.task, "args": request.args, "kwargs": request.kwargs,
-            "worker": request.hostname, "retries": request.retries,
-            "queue": request.message.queue if request.message is not None else None,
-        }  # fmt: skip
-    return extra
-
-
-def now() -> str:
-    """This moment as results carry it."""
-    return datetime.now(UTC).isoformat()
+            following = self._followups.of_failure(request, error, trace, outside)
+            outcome.publishes += tuple(following.publishes)
+            outcome.openings = tuple(following.openings)
+            outcome.parts = self.records.parts(following)
+            if stores:
+                outcome.further = self.records.failures(following, error, trace)
+        except Exception:
+            log.exception("what follows the failure of %s could not be made out", _name(request))
+        return outcome
 
 
 def _trace(error: BaseException) -> str:

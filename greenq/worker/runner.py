@@ -27,10 +27,12 @@ from greenq.protocol import TaskCall, read
 from greenq.request import Request, current
 from greenq.signals import RUNS, task_received
 from greenq.worker.endings import Endings
+from greenq.worker.followups import FollowUps
 from greenq.worker.handlers import Handler, handlers_of
 from greenq.worker.hooks import Hooks
 from greenq.worker.marks import Marks
 from greenq.worker.page import Page
+from greenq.worker.records import Records
 from greenq.worker.telling import tell_expired, tell_unreadable
 from pools.errors import CallDied, Killed
 
@@ -73,7 +75,9 @@ class Runner:
         self.handlers = handlers_of(app.tasks, bind, stores, Hooks(app.middleware()), marks)
         self.aside: Callable[[Callable[[], None]], object] = lambda tell: tell()
         """Calls the user's code about a task that was ended from outside, where that may take its time."""
-        self.endings = Endings(self._store, app.settings.results.expires, app.settings.results.extended)
+        keep = app.settings.results
+        self.followups = FollowUps(app, node, bind, lambda tell: self.aside(tell))
+        self.endings = Endings(Records(self._store, keep.expires, keep.extended), self.followups)
 
     def __reduce__(self) -> tuple[Callable[[], Runner], tuple[()]]:
         return this_process, ()
@@ -112,6 +116,10 @@ class Runner:
         if RUNS or handler.watched:
             return self._succeeded(delivery, handler, request, value)
         return endings.succeeded(delivery, handler, request, value)
+
+    def run_batch(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        """Run many deliveries of one task at once; the end of each."""
+        return run_together(self, deliveries)
 
     def check(self, delivery: Delivery) -> Outcome | None:
         """Whether it can be run at all: None if so, else its end."""
@@ -261,7 +269,7 @@ class Runner:
         if store is None or request.ignore_result:
             return
         try:
-            store.put([self.endings.started(request, self._node)], self._app.settings.results.timeout)
+            store.put([self.endings.records.started(request, self._node)], self._app.settings.results.timeout)
         except GreenqError as error:
             # It is there to be watched: no reason not to run the task.
             log.warning("the start of %a is not recorded: %s", request.id, error)

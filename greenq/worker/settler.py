@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from greenq.brokers.base import Broker
+from greenq.chords import ChordPart, DueChord
 from greenq.errors import GreenqError, PublishError, PublishTimeout
 from greenq.failures import plain
 from greenq.message import Outcome, Settlement, Verdict
@@ -52,6 +53,10 @@ class Settler:
         """Told how many outcomes each commit had; a burst worker and the summary listen."""
         self.on_refused: Callable[[Outcome], None] | None = None
         """Told of each outcome whose lease was lost, before its settlement is forgotten."""
+        self.watch: Callable[[Sequence[Outcome]], Callable[[], None] | None] | None = None
+        """Shown what is about to be committed; what it returns is called once it is."""
+        self.on_due: Callable[[DueChord], None] | None = None
+        """Told of each chord that an outcome has completed: its body is to be sent."""
 
     @property
     def waiting(self) -> int:
@@ -91,7 +96,10 @@ class Settler:
             self._batch = batch
             for _ in range(count):
                 batch.append(self._inbox.popleft())
+            committed = self.watch(batch) if self.watch is not None else None
             self._commit(batch)
+            if committed is not None and not self._abandoned:
+                committed()
             self._batch, self._flushing = (), 0
             self.committed += len(batch)
             if self.on_commit is not None:
@@ -140,14 +148,12 @@ class Settler:
             if done is not None:
                 if False in done:
                     self._count_lost(batch, done)
+                self._tell_due([part for o in batch for part in o.parts])
                 return True
+            self._open_chords(self._store, batch)
         ready = self._publish(batch)
         if self._store is not None:
-            results = [o.result for o in ready if o.result is not None]
-            if results:
-                self._store.put(results, self._timeout)
-                for outcome in ready:
-                    outcome.result = None
+            self._store_ends(self._store, ready)
         settlements = [o.settlement for o in ready if o.settlement is not None]
         if settlements:
             done = self._broker.settle(settlements, self._timeout)
@@ -156,6 +162,36 @@ class Settler:
             for outcome in ready:
                 outcome.settlement = None
         return len(ready) == len(batch)
+
+    def _open_chords(self, store: ResultStore, batch: Sequence[Outcome]) -> None:
+        openings = [opening for o in batch for opening in o.openings]
+        if openings:
+            store.open_chords(openings, self._timeout)
+            for outcome in batch:
+                outcome.openings = ()
+
+    def _store_ends(self, store: ResultStore, ready: Sequence[Outcome]) -> None:
+        """Count the parts of chords, then put the results: what has a result is not counted again."""
+        parts = [part for o in ready for part in o.parts]
+        if parts:
+            store.count(parts, self._timeout)
+            for outcome in ready:
+                outcome.parts = ()
+            self._tell_due(parts)
+        results = [o.result for o in ready if o.result is not None]
+        further = [result for o in ready for result in o.further]
+        if results or further:
+            store.put(results + further if further else results, self._timeout)
+            for outcome in ready:
+                outcome.result = None
+                outcome.further = ()
+
+    def _tell_due(self, parts: Sequence[ChordPart]) -> None:
+        if self.on_due is not None:
+            for part in parts:
+                due = part.due
+                if due is not None:
+                    self.on_due(due)
 
     def _attempt_singly(self, batch: Sequence[Outcome], error: PublishError) -> bool:
         """One outcome's child was refused and with it the whole batch: find it, and commit the others."""
@@ -166,6 +202,7 @@ class Settler:
             if outcome.publishes or outcome.result is not None or outcome.settlement is not None:
                 self._attempt((outcome,))
                 outcome.publishes, outcome.result, outcome.settlement = (), None, None
+                outcome.openings, outcome.further, outcome.parts = (), (), ()
         return True
 
     def _without_culprits(self, batch: Sequence[Outcome], error: Exception) -> Sequence[Outcome]:
@@ -192,6 +229,7 @@ class Settler:
         """Make a dead letter of an outcome that cannot be committed, if it is not settled yet."""
         log.error("what a task left behind cannot be committed, the task is dead-lettered: %r", error)
         outcome.publishes, outcome.result = (), None
+        outcome.openings, outcome.further, outcome.parts = (), (), ()
         if outcome.settlement is not None:
             reason = f"its outcome could not be committed: {error!r:.500}"
             outcome.settlement = Settlement(outcome.delivery, Verdict.DEAD, reason=plain(reason))
@@ -216,7 +254,7 @@ class Settler:
     def _refuse(self, outcome: Outcome, error: GreenqError) -> None:
         """A child that the broker will never take must not be dropped in silence: keep its parent instead."""
         log.error("a task's follow-up was refused, the task is dead-lettered: %s", error)
-        outcome.publishes = ()
+        outcome.publishes = outcome.openings = ()
         if outcome.settlement is not None:
             reason = f"what was to follow could not be sent: {error}"
             outcome.settlement = Settlement(outcome.delivery, Verdict.DEAD, reason=reason)

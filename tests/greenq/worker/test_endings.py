@@ -11,7 +11,9 @@ from greenq.message import Delivery
 from greenq.protocol import EMBED, TaskCall
 from greenq.request import Request
 from greenq.worker.endings import Endings
+from greenq.worker.followups import FollowUps
 from greenq.worker.handlers import handlers_of
+from greenq.worker.records import Records
 
 PAGE = Path(__file__).parents[3] / "docs" / "guarantees.md"
 
@@ -38,7 +40,8 @@ def test_an_extended_result_tells_what_was_called_though_its_arguments_cannot_be
     app.task(name="shop.work")(len)
     fields = {"id": "1", "task": "shop.work", "retries": 2, "parent_id": "0", "group": "g"}
     request = Request(TaskCall((object(), 1), {"k": 2}, EMBED, fields), hostname="w@h")
-    endings = Endings(lambda: app.results, 60.0, extended=True)
+    followups = FollowUps(app, "w@h", lambda fn: fn, lambda call: call())
+    endings = Endings(Records(lambda: app.results, 60.0, extended=True), followups)
     [handler] = handlers_of(app.tasks, lambda fn: fn, True).values()
     outcome = endings.succeeded(Delivery(None, "q", None), handler, request, "done")
     assert outcome.result is not None
