@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,10 +160,14 @@ def run(library: str, url: str, paths: list[Path]) -> dict[str, Any]:
     with celery_worker(app) if library == "celery" else greenq_worker(app):
         for module in modules:
             normal = Normal()
-            made = module.main()
-            seen = {name: told(value, client) for name, value in made.items()}
-            if hasattr(module, "after"):
-                seen |= module.after(made)
+            try:
+                made = module.main()
+                seen = {name: told(value, client) for name, value in made.items()}
+                if hasattr(module, "after"):
+                    seen |= module.after(made)
+            except Exception:
+                found[module.__name__] = {"broke": traceback.format_exc()}  # the others go on
+                continue
             found[module.__name__] = {"seen": normal(seen), "log": normal(module.log)}
     return found
 

@@ -13,6 +13,8 @@ from tests.greenq.parity.conftest import PROGRAMS
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_a_program_ends_the_same_way_under_both(program: Path, sides: dict[str, Any]) -> None:
     celery, greenq = sides["celery"][program.stem], sides["greenq"][program.stem]
+    for library, found in (("celery", celery), ("greenq", greenq)):
+        assert "broke" not in found, f"under {library}:\n{found['broke']}"
     assert greenq["log"] == celery["log"]
     assert greenq["seen"].keys() == celery["seen"].keys()
     for name, seen in celery["seen"].items():

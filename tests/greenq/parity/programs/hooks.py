@@ -1,6 +1,8 @@
 """Hooks of a task's class, and signals about runs."""
 # ruff: noqa: F821 - app and log are given to it
 
+import time
+
 from celery import Task, signals
 from celery.exceptions import Ignore
 
@@ -99,6 +101,10 @@ def main():
     made["retried"].get(timeout=30)
     made["last"] = add.delay(5)
     made["last"].get(timeout=30)
+    deadline = time.monotonic() + 60
+    while ["task_postrun", "hooks.add", made["last"].id] not in [entry[:3] for entry in log]:
+        assert time.monotonic() < deadline, "the last hook is not called"
+        time.sleep(0.01)
     made["eager"] = [
         add.apply((1,)).get(),
         fail.apply().state,
