@@ -9,15 +9,19 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
+from greenq.canvas.owners import AppCanvas
 from greenq.errors import BrokerError, GreenqError, PartlySent
 from greenq.gathering import as_completed, gather
 from greenq.message import Message
 from greenq.middleware import Middleware, resolve
 from greenq.optionchecks import check_name
 from greenq.options import CallOptions
+from greenq.publishsignals import tell_after
 from greenq.registry import Registry
 from greenq.request import current
+from greenq.sender import BATCH
 from greenq.shared import join
+from greenq.signals import after_task_publish
 
 __all__ = ["GreenQ"]
 
@@ -28,11 +32,8 @@ T = TypeVar("T")
 _Result = AsyncResult
 """The class, in signatures of a class that has a method of its name."""
 
-BATCH = 1000
-"""Messages that `send_many` hands to the broker at once."""
 
-
-class GreenQ(Registry):
+class GreenQ(AppCanvas, Registry):
     """An application.
 
         >>> app = GreenQ("shop", broker="memory://shop", results="memory://shop")
@@ -153,6 +154,8 @@ class GreenQ(Registry):
                 break
         for (place, message), problem in zip(composed, self._publish(composed), strict=True):
             if problem is None:
+                if after_task_publish.receivers:
+                    tell_after(message, self.codecs)
                 results[place] = self._result_of(message, request, options)
             else:
                 failed.append((calls[place], problem))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -11,16 +12,12 @@ from greenq.failures import rebuild
 from greenq.joining import refuse_in_task
 from greenq.message import EXCEPTION_STATES, FAILURE, PENDING, READY_STATES, REVOKED, SUCCESS, Result
 from greenq.results.base import ResultStore
-from greenq.shortrepr import shortrepr
+from greenq.resulttree import ResultTree
+from greenq.resultwatch import WAIT_CHUNK, Watch, meta_of
 
 __all__ = ["WAIT_CHUNK", "AsyncResult", "Source"]
 
 T = TypeVar("T")
-
-WAIT_CHUNK = 30.0
-"""Seconds that one wait on the store may take; only how often an endless `get` looks again."""
-MOST_PARENTS = 1000
-"""Results above a child; more is no workflow but an attack."""
 
 
 class Source(Protocol):
@@ -34,8 +31,15 @@ class Source(Protocol):
     def result_timeout(self) -> float:
         """Seconds that a call to the store may take."""
 
+    @property
+    def result_expires(self) -> float | None:
+        """Seconds that results are kept; None for ever."""
 
-class AsyncResult(Generic[T]):
+    def result_from_tuple(self, entry: Any) -> Any:
+        """The result that a stored record names."""
+
+
+class AsyncResult(ResultTree, Generic[T]):
     """A call's result, wherever and whenever it runs.
 
     Parameters:
@@ -45,9 +49,7 @@ class AsyncResult(Generic[T]):
         ignored: the call stores no result; `get` returns None at once.
     """
 
-    def __init__(
-        self, id: str, source: Source | None, parent: AsyncResult[Any] | None = None, ignored: bool = False
-    ) -> None:
+    def __init__(self, id: str, source: Source | None, parent: Any = None, ignored: bool = False) -> None:
         if not isinstance(id, str) or not id:
             raise ValueError(f"a result's id must be a string that is not empty, not {id!r}")
         self.id = id
@@ -55,6 +57,7 @@ class AsyncResult(Generic[T]):
         self.ignored = ignored
         self._source = source
         self._ended: Result | None = None
+        self._callbacks: list[Callable[[AsyncResult[T]], Any]] | None = None
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -63,7 +66,11 @@ class AsyncResult(Generic[T]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float | None = None,
-        *,
+        no_ack: bool = True,
+        follow_parents: bool = True,
+        callback: Callable[[str, T], Any] | None = None,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = True,
     ) -> T:
         """Wait for the task's end and return what it returned.
@@ -71,7 +78,13 @@ class AsyncResult(Generic[T]):
         Parameters:
             timeout: seconds; None waits for ever.
             propagate: raise the task's exception; otherwise return it.
-            interval: allowed for Celery's sake and without effect: the store tells, nothing polls.
+            interval: seconds between two calls of `on_interval` and two looks for `on_message`; the end
+                itself is told by the store.
+            no_ack: allowed for Celery's sake and without effect.
+            follow_parents: raise the exception of a task before it in the chain, too.
+            callback: called with the id and the value.
+            on_message: called with each state that is stored meanwhile, as a record in Celery's keys.
+            on_interval: called again and again while it waits.
             disable_sync_subtasks: refuse to wait inside a task, where it can deadlock the worker.
 
         Raises:
@@ -84,19 +97,71 @@ class AsyncResult(Generic[T]):
         if self.ignored:
             return None  # type: ignore[return-value]
         deadline = None if timeout is None else time.monotonic() + timeout
-        self._wait(deadline, timeout)
-        return self._end(propagate)
+        watch = Watch(self, interval, follow_parents and propagate, on_message, on_interval)
+        self._wait(deadline, timeout, watch)
+        value = self._end(propagate)
+        if callback is not None:
+            callback(self.id, value)
+        return value
 
-    def _wait(self, deadline: float | None, timeout: float | None) -> None:
+    def _wait(self, deadline: float | None, timeout: float | None, watch: Watch) -> None:
         while self._ended is None:
-            left = WAIT_CHUNK if deadline is None else min(WAIT_CHUNK, deadline - time.monotonic())
+            watch.look()
+            left = watch.chunk if deadline is None else min(watch.chunk, deadline - time.monotonic())
             ended = self._store().wait((self.id,), max(0.0, left))
             if self.id in ended:
-                self._ended = ended[self.id]
+                self._settle(ended[self.id])
             elif deadline is not None and time.monotonic() >= deadline:
                 raise ResultTimeout(
                     f"task {self.id} did not end within {timeout:g} s; it may still be running"
                 )
+        watch.ended(self._ended)
+
+    def _settle(self, record: Result) -> None:
+        """Learn how it ended."""
+        self._ended = record
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback(self)
+
+    def then(
+        self,
+        callback: Callable[[AsyncResult[T]], Any],
+        on_error: Callable[[AsyncResult[T]], Any] | None = None,
+        weak: bool = False,
+    ) -> AsyncResult[T]:
+        """Call a function with this result as soon as this object learns of its end: while it, or a group
+        that it is in, is waited for or asked; at once if it is known already.
+
+        Parameters:
+            on_error: called instead of `callback` if the task did not succeed.
+            weak: allowed for Celery's sake and without effect.
+        """
+
+        def told(result: AsyncResult[T]) -> None:
+            (callback if on_error is None or result.successful() else on_error)(result)
+
+        if self._ended is not None:
+            told(self)
+        else:
+            self._callbacks = [*(self._callbacks or ()), told]
+        return self
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
+        """Raise the task's exception if it has failed; otherwise return what is known.
+
+        Parameters:
+            propagate: False returns the exception.
+            callback: called with the id and the value.
+        """
+        value = self.result
+        if propagate and self.state in (FAILURE, REVOKED):
+            raise value
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+    maybe_reraise = maybe_throw
 
     def _end(self, propagate: bool) -> T:
         value = self.result
@@ -107,6 +172,12 @@ class AsyncResult(Generic[T]):
     def wait(self, timeout: float | None = None, propagate: bool = True) -> T:
         """The same as `get`."""
         return self.get(timeout, propagate)
+
+    def _leaves(self) -> Iterator[AsyncResult[Any]]:
+        yield self
+
+    def _outcome(self, propagate: bool) -> Any:
+        return None if self.ignored else self._end(propagate)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -187,8 +258,8 @@ class AsyncResult(Generic[T]):
         return self._told("queue")  # type: ignore[no-any-return]
 
     @property
-    def children(self) -> list[AsyncResult[Any]]:
-        """The results of the tasks that it sent; known when it has ended."""
+    def children(self) -> list[Any]:
+        """The results of the tasks and groups that it sent; known when it has ended."""
         record = self._record()
         if record is None:
             return []
@@ -196,7 +267,22 @@ class AsyncResult(Generic[T]):
             raise ResultStoreError(
                 f"the stored result of task {self.id} has the children {record.children!r:.80}: no list"
             )
-        return [_from_tuple(child, self._source) for child in record.children]
+        assert self._source is not None
+        return [self._source.result_from_tuple(child) for child in record.children]
+
+    @property
+    def task_id(self) -> str:
+        """The same as `id`."""
+        return self.id
+
+    @property
+    def supports_native_join(self) -> bool:
+        """True: one wait serves many results, whatever the store."""
+        return True
+
+    def exists(self) -> bool:
+        """True if the store has anything of this task."""
+        return self._record() is not None
 
     def ready(self) -> bool:
         """True if the task has ended."""
@@ -236,6 +322,10 @@ class AsyncResult(Generic[T]):
         """``[[id, parent], None]``, as a result record lists its children."""
         return [[self.id, None if self.parent is None else self.parent.as_tuple()], None]
 
+    def as_list(self) -> list[str]:
+        """Its id and those of the results before it."""
+        return [self.id, *(() if self.parent is None else self.parent.as_list())]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
@@ -258,6 +348,20 @@ class AsyncResult(Generic[T]):
             )
         return store
 
+    def _timeout(self) -> float:
+        """Seconds that a call to the store may take."""
+        assert self._source is not None
+        return self._source.result_timeout
+
+    def _is_known(self) -> bool:
+        """Whether its end is known here."""
+        return self._ended is not None
+
+    def _meta(self) -> dict[str, Any]:
+        """What is known of it in Celery's keys."""
+        record = self._ended
+        return meta_of(record or Result(self.id, PENDING))
+
     def _told(self, name: str) -> Any:
         record = None if self._source is None else self._record()
         return None if record is None else record.extra.get(name)
@@ -269,25 +373,5 @@ class AsyncResult(Generic[T]):
         assert self._source is not None
         record = store.get((self.id,), self._source.result_timeout).get(self.id)
         if record is not None and record.state in READY_STATES:
-            self._ended = record
+            self._settle(record)
         return record
-
-
-def _from_tuple(entry: Any, source: Source | None) -> AsyncResult[Any]:
-    """Read one of a record's children."""
-    ids: list[str] = []
-    rest = entry
-    try:
-        while rest is not None or not ids:
-            (id, rest), _ = rest
-            ids.append(id)
-            if len(ids) > MOST_PARENTS:
-                raise ValueError
-        child = AsyncResult[Any](ids.pop(), source)
-        while ids:
-            child = AsyncResult(ids.pop(), source, child)
-    except (TypeError, ValueError):
-        raise ResultStoreError(
-            f"the stored result lists the child {shortrepr(entry, 80)}, which is not [[id, parent], children]"
-        ) from None
-    return child

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from greenq.callheaders import apply_options, iso
+from greenq.callheaders import apply_options, embed_of, iso
 from greenq.codecs import Codecs
 from greenq.config.schema import Settings
 from greenq.errors import InvalidTaskArguments
@@ -16,9 +16,11 @@ from greenq.message import Message
 from greenq.optionchecks import check_call
 from greenq.planning import Plan, Planner
 from greenq.protocol import EMBED
+from greenq.publishsignals import tell_before
 from greenq.request import Request
 from greenq.routing import Router
 from greenq.shortrepr import shortrepr
+from greenq.signals import before_task_publish
 
 __all__ = ["Composer", "Plan", "new_id"]
 
@@ -110,8 +112,9 @@ class Composer:
         self, task: str, args: Any, kwargs: Any, options: dict[str, Any], request: Request | None
     ) -> Message:
         """The same for a call with options of its own, all checked."""
-        plan, options = self._planner.plan_for(task, args, kwargs, options)
-        headers = plan.headers.copy()
+        named = options.get("route_name") or task
+        plan, options = self._planner.plan_for(named, args, kwargs, options)
+        headers = (plan if named == task else self.plan(task)).headers.copy()
         headers["id"] = id = options.get("task_id") or new_id()
         headers["root_id"] = id
         if request is not None:
@@ -124,8 +127,8 @@ class Composer:
         message = self._finish(
             plan.queue, headers, args, kwargs,
             options.get("serializer", plan.serializer), options.get("compression", plan.compression),
-            {"correlation_id": id, "reply_to": options.get("reply_to", self.reply_to)},
-            priority, due,
+            {"correlation_id": id, "reply_to": options.get("reply_to") or self.reply_to},
+            priority, due, embed_of(options),
         )  # fmt: skip
         exchange, key = plan.exchange, plan.routing_key
         if "exchange" in options or "routing_key" in options:
@@ -160,6 +163,8 @@ class Composer:
             _check_kwargs(headers["task"], kwargs)
             if headers["kwargsrepr"] == "{}":
                 headers["kwargsrepr"] = shortrepr(kwargs)
+        if before_task_publish.receivers:
+            args, kwargs, embed = tell_before(queue, headers, properties, args, kwargs, embed)
         encoded = self._codecs.encode((args or (), kwargs or {}, embed), serializer, compression, self._over)
         if encoded.compression is not None:
             headers["compression"] = encoded.compression
@@ -207,6 +212,8 @@ class Composer:
             and not recoded
             and "task" in before.headers
         ):
+            if before_task_publish.receivers:
+                tell_before(plan.queue, headers, properties, request.args, request.kwargs, request.embed)
             return Message(
                 plan.queue, headers, before.body, before.content_type, before.content_encoding,
                 properties, priority, due, *address,

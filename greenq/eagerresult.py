@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from greenq.asyncresult import AsyncResult
 from greenq.errors import TaskRevoked
 from greenq.joining import refuse_in_task
-from greenq.message import REVOKED
+from greenq.message import REVOKED, Result
+from greenq.resultwatch import meta_of
 
 __all__ = ["EagerResult"]
 
@@ -39,13 +40,34 @@ class EagerResult(AsyncResult[T]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float | None = None,
-        *,
+        no_ack: bool = True,
+        follow_parents: bool = True,
+        callback: Callable[[str, T], Any] | None = None,
+        on_message: Callable[[dict[str, Any]], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = True,
     ) -> T:
         """Return what the task returned; nothing is waited for, see `AsyncResult.get`."""
         if disable_sync_subtasks:
             refuse_in_task()
-        return self._end(propagate)
+        value = self._end(propagate)
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+    def then(
+        self,
+        callback: Callable[[AsyncResult[T]], Any],
+        on_error: Callable[[AsyncResult[T]], Any] | None = None,
+        weak: bool = False,
+    ) -> AsyncResult[T]:
+        """Call a function with it now; see `AsyncResult.then`."""
+        (callback if on_error is None or self.successful() else on_error)(self)
+        return self
+
+    def exists(self) -> bool:
+        """True: it is here."""
+        return True
 
     @property
     def state(self) -> str:
@@ -68,9 +90,15 @@ class EagerResult(AsyncResult[T]):
         return None
 
     @property
-    def children(self) -> list[AsyncResult[Any]]:
+    def children(self) -> list[Any]:
         """The results of the tasks that it sent."""
         return self._children
+
+    def _is_known(self) -> bool:
+        return True
+
+    def _meta(self) -> dict[str, Any]:
+        return meta_of(Result(self.id, self._state, self._value, self._traceback, self._children))
 
     def ready(self) -> bool:
         """True: it ran before this object was made."""

@@ -23,6 +23,7 @@ __all__ = [
     "EncodeError",
     "GreenqError",
     "Ignore",
+    "IncompleteStream",
     "InvalidOption",
     "InvalidTaskArguments",
     "MaxRetriesExceeded",
@@ -165,6 +166,10 @@ class ChordError(GreenqError):
 
 class ResultTimeout(GreenqError, TimeoutError):
     """The result did not arrive in time; the task may still be running."""
+
+
+class IncompleteStream(GreenqError):
+    """A result's children are not known: its task has not ended."""
 
 
 # ── how a task ends ──────────────────────────────────────────────────────────────────────────────────────

@@ -7,11 +7,20 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
+from greenq.batches import Batch
 from greenq.errors import InvalidOption
 from greenq.protocol import HEADERS
 from greenq.throttling import checks as throttling
 
-__all__ = ["check_call", "check_declared", "check_headers", "check_name", "option_names"]
+__all__ = [
+    "call_option_names",
+    "check_call",
+    "check_declared",
+    "check_headers",
+    "check_name",
+    "listed",
+    "option_names",
+]
 
 LARGEST = 1e300
 
@@ -61,6 +70,10 @@ def _queue(value: Any) -> str | None:
     return None if fits else "a queue's name: 1 to 255 printable characters, no space around them"
 
 
+def _batch(value: Any) -> str | None:
+    return None if isinstance(value, Batch) else "a greenq.Batch, such as Batch(size=100, seconds=2)"
+
+
 def _address(value: Any) -> str | None:
     return None if _queue(value) is None else "1 to 255 printable characters, no space around them"
 
@@ -99,6 +112,25 @@ def _id(value: Any) -> str | None:
     return None if fits else "a string of 1 to 255 printable characters"
 
 
+def _reply_to(value: Any) -> str | None:
+    return None if isinstance(value, str) else "a string"
+
+
+def _names(value: Any) -> str | None:
+    fits = isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value)
+    return None if fits else "a list of strings"
+
+
+def _signature(value: Any) -> str | None:
+    fits = isinstance(value, Mapping) and isinstance(value.get("task"), str)
+    return None if fits else "a signature, such as task.s(…)"
+
+
+def _signatures(value: Any) -> str | None:
+    fits = all(_signature(one) is None for one in listed(value))
+    return None if fits else "a signature, such as task.s(…), or a list of them"
+
+
 def _function(value: Any) -> str | None:
     return None if callable(value) else "a function that takes the exception and says whether to retry"
 
@@ -113,7 +145,7 @@ def _lost(value: Any) -> str | None:
 Check = Callable[[Any], str | None]
 
 _DECLARED: dict[str, tuple[Check, bool]] = {
-    "exchange": (_address, True), "routing_key": (_address, True),
+    "exchange": (_address, True), "routing_key": (_address, True), "batch": (_batch, True),
     "max_retries": (_count, True), "default_retry_delay": (_seconds, False),
     "autoretry_for": (_exceptions, False), "dont_autoretry_for": (_exceptions, False),
     "retry_backoff": (_backoff, False), "retry_backoff_max": (_seconds, False),
@@ -125,6 +157,8 @@ _DECLARED: dict[str, tuple[Check, bool]] = {
     "expires": (_seconds, True), "priority": (_priority, True), "queue": (_queue, False),
     "serializer": (_text, False), "compression": (_text, True), "time_limit": (_limit, True),
     "soft_time_limit": (_limit, True), "throws": (_exceptions, False), "typing": (_flag, False),
+    "typed": (_flag, False), "pydantic": (_flag, False), "pydantic_strict": (_flag, False),
+    "pydantic_context": (_mapping, True), "pydantic_dump_kwargs": (_mapping, True),
     **throttling.DECLARED,
 }  # fmt: skip
 """Option of a task → its check, and whether None is allowed."""
@@ -134,8 +168,10 @@ _CALL: dict[str, Check] = {
     "countdown": _any_seconds, "eta": _moment, "expires": _seconds_or_moment, "queue": _queue,
     "priority": _priority, "serializer": _text, "compression": _text, "headers": _mapping, "task_id": _id,
     "retries": _count, "time_limit": _limit, "soft_time_limit": _limit, "ignore_result": _flag,
-    "shadow": _text, "reply_to": _text, "argsrepr": _text, "kwargsrepr": _text, "root_id": _id,
+    "shadow": _text, "reply_to": _reply_to, "argsrepr": _text, "kwargsrepr": _text, "root_id": _id,
     "parent_id": _id, "group_id": _id, "group_index": _count, "add_to_parent": _flag,
+    "link": _signatures, "link_error": _signatures, "chain": _signatures, "chord": _signature,
+    "stamped_headers": _names, "replaced_task_nesting": _count, "route_name": _text,
     **throttling.CALL,
 }  # fmt: skip
 """Option of a call → its check; None always means "not given"."""
@@ -143,20 +179,17 @@ _CALL: dict[str, Check] = {
 _HOOK = "make a subclass of greenq.Task that has it as a method, and give that as base"
 
 _LATER = {
-    "link": "callbacks come with workflows", "link_error": "errbacks come with workflows",
-    "chain": "chains come with workflows", "chord": "chords come with workflows",
-    "exchange_type": "the configuration says it of a queue: queues: {mail: {exchange: ..., exchange_type: ...}}",
+    "exchange_type": "the configuration says it of a queue: queues: {mail: {exchange: e, exchange_type: topic}}",
     "delivery_mode": "every message is kept on disk where the broker can",
     "retry_on_worker_lost": "the message of a process that died is always given back",
     "backend": "all results go to results.url", "send_events": "events are not sent yet",
-    "pydantic": "arguments are not converted yet", "resultrepr_maxsize": "results are not shown in logs",
+    "resultrepr_maxsize": "results are not shown in logs",
     "shared": "there is no registry shared by applications yet", "lazy": "tasks are registered at once",
     "on_success": _HOOK, "on_failure": _HOOK, "on_retry": _HOOK, "before_start": _HOOK,
     "after_return": _HOOK, "shadow_name": "give shadow with the call",
     "connection": "the application owns its connections", "producer": "the application owns its connections",
     "publisher": "the application owns its connections", "retry": "set broker.publish_timeout",
-    "retry_policy": "set broker.publish_timeout", "stamped_headers": "stamps come with workflows",
-    "replaced_task_nesting": "Task.replace comes with workflows", "Strategy": "the worker has one loop",
+    "retry_policy": "set broker.publish_timeout", "Strategy": "the worker has one loop",
     "Request": "the worker has one loop", "mandatory": "an unroutable message is always an error",
     "immediate": "brokers do not support it", "delay": "use countdown",
 }  # fmt: skip
@@ -170,6 +203,18 @@ def _unknown(name: str, known: Mapping[str, Any], where: str) -> InvalidOption:
     close = get_close_matches(name, known, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
     return InvalidOption(f"{where}: there is no option {name!r}: {hint}")
+
+
+def listed(value: Any) -> list[Any]:
+    """An option that may be one thing or several, as a list of its own."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+
+
+def call_option_names() -> Set[str]:
+    """The options that a call can have."""
+    return _CALL.keys()
 
 
 def option_names() -> Set[str]:
@@ -220,6 +265,9 @@ def check_call(options: Mapping[str, Any], where: str) -> dict[str, Any]:
     given = {}
     for name, value in options.items():
         if name not in _CALL:
+            if name in (options.get("stamped_headers") or ()):
+                given[name] = value
+                continue
             raise _unknown(name, _CALL, where)
         if value is None:
             continue

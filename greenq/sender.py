@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,27 @@ from greenq.config.schema import Settings
 from greenq.deadletters import DeadLetters
 from greenq.errors import AppError, BrokerError, GreenqError
 from greenq.message import READY_STATES, Message
+from greenq.publishsignals import tell_after
 from greenq.request import Request, current
 from greenq.results import open as open_store
 from greenq.results.base import ResultStore
+from greenq.resultset import result_from_tuple
 from greenq.routing import Router, is_plain, rules_of
+from greenq.signals import after_task_publish
 from greenq.sqlite.address import anchored
 from greenq.throttling.desk import Desk, Queues
 
-__all__ = ["Sender"]
+__all__ = ["BATCH", "Sender", "only_app"]
+
+BATCH = 1000
+"""Messages that are handed to the broker at once."""
 
 
 class Sender:
     """Sends calls by name; `GreenQ` adds the tasks.
+
+    Attributes:
+        tasks: the registered tasks by name; none, where only names are known.
 
     Parameters:
         main: the name of tasks' modules that run as ``__main__``.
@@ -41,6 +50,8 @@ class Sender:
     Raises:
         ConfigError: the configuration has a mistake.
     """
+
+    tasks: Mapping[str, Any] = {}
 
     def __init__(
         self, main: str | None = None, config: str | Path | Mapping[str, Any] | None = None, **settings: Any
@@ -153,6 +164,11 @@ class Sender:
         """Seconds that a call to the result store may take."""
         return self.settings.results.timeout
 
+    @property
+    def result_expires(self) -> float | None:
+        """Seconds that results are kept; None for ever."""
+        return self.settings.results.expires
+
     def close(self) -> None:
         """Let go of connections and files; using the application again opens them again."""
         with self._lock:
@@ -215,6 +231,8 @@ class Sender:
         if problem is not None:
             self.throttling.give_back([(message, problem)])
             raise problem
+        if after_task_publish.receivers:
+            tell_after(message, self.codecs)
         return self._result_of(message, request, options)
 
     def _hold(
@@ -247,6 +265,36 @@ class Sender:
         if self._replies and self.results is not None:
             self.composer.reply_to = self.results.reply_to or ""
 
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Publish composed messages, a thousand at a time.
+
+        Raises:
+            PublishError: the broker did not take one of them; what came before its batch is sent.
+            BrokerUnreachable: nobody answers.
+        """
+        for start in range(0, len(messages), BATCH):
+            batch = messages[start : start + BATCH]
+            for problem in self.broker.publish(batch, self.settings.broker.publish_timeout):
+                if problem is not None:
+                    raise problem
+            if after_task_publish.receivers:
+                for message in batch:
+                    tell_after(message, self.codecs)
+
+    @property
+    def reply_to(self) -> str:
+        """Where this process wants its results, where they are sent and not kept; empty otherwise."""
+        self.listen()
+        return self.composer.reply_to
+
+    def keeps_trail(self, task: str) -> bool:
+        """Whether the results of what a task sends are stored with its own."""
+        return bool(self._declared.get(task, {}).get("trail", True))
+
+    def result_from_tuple(self, entry: Any) -> Any:
+        """The result that a stored record names, as ``as_tuple`` writes it."""
+        return result_from_tuple(entry, self)
+
     def _result_of(
         self, message: Message, request: Request | None, options: Mapping[str, Any] | None
     ) -> AsyncResult[Any]:
@@ -260,7 +308,7 @@ class Sender:
         if (
             request is not None
             and (options is None or options.get("add_to_parent", True))
-            and self._declared.get(request.task, {}).get("trail", True)
+            and self.keeps_trail(request.task)
         ):
             request.children.append(result)
         return result
@@ -285,6 +333,12 @@ _COMPRESSED = b"greenq/"
 """Begins a compressed record, before the compression's MIME type and a line feed. Celery never compresses."""
 
 _all: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+
+def only_app() -> Sender | None:
+    """The application of this process, if it has just one."""
+    every = list(_all)
+    return every[0] if len(every) == 1 else None
 
 
 def _after_fork() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
+from greenq.canvas.owners import TaskCanvas
 from greenq.classhooks import ClassHooks
 from greenq.eager import run as run_eagerly
 from greenq.eagerresult import EagerResult
@@ -32,7 +33,7 @@ _Result = AsyncResult
 """The class, in signatures of a class that has a method of its name."""
 
 
-class Task(RunningTask, ClassHooks, Generic[P, R]):
+class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
     """A registered function, made by ``@app.task``.
 
     Called, it runs here and now like the function itself; `delay` and `apply_async` send it.
@@ -185,6 +186,18 @@ class Task(RunningTask, ClassHooks, Generic[P, R]):
         )
         with deny_join_result():
             return self.apply(args, kwargs, **{**options, "task_id": message.headers["id"]})
+
+    def check_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Check that arguments fit the function, unless ``typing=False``.
+
+        Raises:
+            InvalidTaskArguments: they do not.
+        """
+        if self._check is not None:
+            try:
+                self._check(*args, **kwargs)
+            except TypeError:
+                raise self._misfit(args, kwargs) from None
 
     def _misfit(self, args: Any, kwargs: Mapping[str, Any]) -> InvalidTaskArguments:
         return InvalidTaskArguments(explain(self.name, self.run, args, kwargs))

@@ -26,10 +26,10 @@ LAYERS = (
     {"results"},
     {"throttling"},
     {"signals"},
-    {"request", "options", "optionchecks", "signatures", "call", "callheaders"},
+    {"request", "batches", "options", "optionchecks", "signatures", "call", "callheaders"},
     {"middleware"},
-    {"asyncresult", "eagerresult", "gathering", "resulttree", "joining", "deadletters"},
-    {"classhooks", "lifecycle", "publishsignals", "steps"},
+    {"asyncresult", "eagerresult", "gathering", "resultset", "resulttree", "resultwatch", "joining", "deadletters"},
+    {"classhooks", "lifecycle", "publishsignals", "steps", "typedarguments"},
     {
         "importing",
         "routing",

@@ -1,0 +1,68 @@
+"""Signatures that came with a message: what the end of a task sends when it applies one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from greenq.canvas.composition import Composition
+from greenq.canvas.ids import derived_ids
+from greenq.canvas.signature import maybe_signature
+from greenq.message import Message
+from greenq.request import Request
+from greenq.sender import Sender
+
+__all__ = ["compose_signature", "messages_of"]
+
+
+def compose_signature(
+    app: Sender,
+    signature: Mapping[str, Any],
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    request: Request | None = None,
+    seed: str | None = None,
+    **overrides: Any,
+) -> Composition:
+    """Work out all that applying a signature sends, and tell nobody yet.
+
+    Parameters:
+        signature: as Celery serialises it, of any kind; it is not changed.
+        args, kwargs: added to its own, unless it is immutable.
+        request: of the task whose end sends it: parent and root of what is sent.
+        seed: names the parent and what for; ids that are not fixed are derived from it, so that a second
+            run of the same end repeats them. None: they are random.
+        overrides: options that go before its own.
+
+    Returns:
+        The messages to publish, the chords to tell the store of before that, and the results that belong
+        to the parent's own (`Composition.messages`, `openings`, `children`).
+
+    Raises:
+        InvalidOption, InvalidTaskArguments, EncodeError: a part of it cannot be sent.
+        ResultStoreError: it holds a chord, and the store cannot count.
+    """
+    composition = Composition(app, request, tolerant=True, anew=seed is None)
+    with derived_ids(seed) if seed is not None else nullcontext():
+        maybe_signature(signature, app=app, clone=True).clone().compose(
+            composition, args, kwargs or {}, overrides
+        )
+    return composition
+
+
+def messages_of(
+    app: Sender,
+    signature: Mapping[str, Any],
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    request: Request | None = None,
+    seed: str | None = None,
+    **overrides: Any,
+) -> list[Message]:
+    """The messages of a signature, its chords already told to the store; see `compose_signature`."""
+    composition = compose_signature(app, signature, args, kwargs, request=request, seed=seed, **overrides)
+    composition.announce()
+    return composition.messages
