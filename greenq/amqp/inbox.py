@@ -232,6 +232,8 @@ class Inbox:
     def _delivered(self, session: Session, payload: bytes, header: bytes, body: bytes) -> None:
         tag, at = methods.read_short(payload, 4)
         number, redelivered = unpack_from(">QB", payload, at)
+        # Noted also if it goes back: an acknowledgement of all up to a later tag must not meet it.
+        self._ledger.arrived(session.number, number)
         with self._lock:
             queue = self._queues.pop(tag, None)
             spent = queue is not None and self._consumers.get(queue) == tag
@@ -241,14 +243,14 @@ class Inbox:
             unwanted = queue is None or self._resting or (self._full and not self._waiting)
             if queue is not None and not unwanted:
                 found = Found(session.number, number, queue, bool(redelivered), header, body)
-                self._ledger.arrived(session.number, number)
                 self._pushed.setdefault(queue, deque()).append(found)
                 self._left[queue] = max(1, self._left.get(queue, 0))
-        frames = methods.cancel(1, tag) if spent else b""
+        if spent:
+            session.connection.send(session.channel, methods.cancel(1, tag))
         if unwanted:
-            frames += methods.nack(1, number)
-        if frames:
-            session.connection.send(session.channel, frames)
+            with self._ledger.lock:
+                self._ledger.forget((number,))
+                session.connection.send(session.channel, methods.nack(1, number))
         self._tell()
 
     def _cancelled(self, session: Session, tag: str) -> None:

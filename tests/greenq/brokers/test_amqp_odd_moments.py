@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from greenq.amqp.charging import Charger
 from greenq.amqp.envelope import TRIAL, pack_header
 from greenq.brokers.amqp import AmqpBroker
 from greenq.errors import BrokerError
-from greenq.message import Settlement, Verdict
+from greenq.message import Delivery, Depth, Settlement, Verdict
 from greenq.testing.messages import PATIENCE, ids, make, settle, take, until
 from tests.rabbit import shared_rabbit
 
@@ -56,43 +57,61 @@ def test_what_is_to_run_is_not_lost_with_what_cannot_be_put_off(
     until(lambda: broker.depth()["q"].delayed == 1, "the delay of what is early")
 
 
-def test_a_copy_that_comes_after_an_empty_answer_is_taken(broker: AmqpBroker) -> None:
-    """A sweep may put it back between the two."""
+def test_a_copy_that_somebody_else_holds_for_a_moment_is_waited_for(broker: AmqpBroker) -> None:
     message = make("suspect")
-    header = bytes(12) + pack_header(message, {TRIAL: "mark"}, expiring=False)
     empty = methods.GET_EMPTY, b"", b"", b""
-    copy = methods.GET_OK, methods.GET_OK.to_bytes(4, "big") + pack(">Q", 7), header, b""
+
+    def copy(tag: int, mark: str) -> Any:
+        header = bytes(12) + pack_header(message, {TRIAL: mark}, expiring=False)
+        return methods.GET_OK, methods.GET_OK.to_bytes(4, "big") + pack(">Q", tag), header, b""
 
     class Server:
+        answers = [[copy(7, "another's")], [empty, empty], [copy(8, "ours")]]
+        sent: list[bytes] = []
+
         def call(self, data: bytes, count: int, deadline: float) -> list[Any]:
-            return [empty, copy]
+            return self.answers.pop(0)
+
+        channel = None
+        connection = property(lambda self: self)
+
+        def send(self, channel: Any, data: bytes) -> None:
+            self.sent.append(data)
 
     charger: Charger = broker._charger
     server: Any = Server()
-    deadline = time.monotonic() + PATIENCE
-    assert charger._collect(server, "trial", ["mark", "other"], deadline) == ({"mark": 7}, [])
-    assert charger._collect(server, "trial", ["other", "another"], deadline) == ({}, [7])
+    assert charger._collect(server, "trial", ["ours"], time.monotonic() + PATIENCE) == {"ours": 8}
+    assert server.sent == [methods.nack(1, 7)]
 
 
-def test_a_charge_beside_a_sweep_leaves_nothing_with_nobody(broker: AmqpBroker) -> None:
-    broker.publish([make(str(number)) for number in range(50)], PATIENCE)
-    held = take(broker, 50)
-    ours = broker.charge(held, PATIENCE)
-    broker.reap()
-    ran = [one for one, is_ours in zip(held, ours, strict=True) if is_ours]
-    assert settle(broker, ran, Verdict.ACK) == [True] * len(ran)
-    found = len(ran)
-    deadline = time.monotonic() + PATIENCE
-    while found < 50:
-        assert time.monotonic() < deadline
-        broker.reap()
-        again = broker.fetch(["q"], 50, 0.5)
-        found += sum(settle(broker, again, Verdict.ACK))
-    assert broker.depth()["q"].ready == 0
+def test_charges_of_several_at_once_leave_each_its_own(broker: AmqpBroker) -> None:
+    broker.publish([make(str(number)) for number in range(200)], PATIENCE)
+    others = [AmqpBroker(f"{shared_rabbit().url}/{broker.address.vhost}") for _ in range(3)]
+    brokers: list[AmqpBroker] = [broker, *others]
+    for number, other in enumerate(others):
+        other.lease(f"p{number}", 60.0)
+    held = [take(one, 50) for one in brokers]
+    done: list[bool] = []
+
+    def charge(one: AmqpBroker, deliveries: list[Delivery]) -> None:
+        for _ in range(5):
+            assert one.charge(deliveries, PATIENCE) == [True] * 50
+        done.extend(one.settle([Settlement(d, Verdict.ACK) for d in deliveries], PATIENCE))
+
+    threads = [threading.Thread(target=charge, args=pair) for pair in zip(brokers, held, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert done == [True] * 200
+    for other in others:
+        other.close()
+    time.sleep(1.0)  # longer than anything can stay in the trial queue
+    assert broker.depth()["q"] == Depth()
 
 
 def test_waiting_by_a_session_that_is_over_leaves_no_trace_in_the_next_one(broker: AmqpBroker) -> None:
-    """A charge or a sweep may have begun the next one: what seems to wait there would never be told."""
+    """A charge may have begun the next one: what seems to wait there would never be told."""
     inbox = broker._inbox
     assert broker.fetch(["q"], 1, 0.1) == []
     old = inbox.line.session(time.monotonic() + PATIENCE)
