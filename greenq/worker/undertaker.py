@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenq.worker.process import overrides, tell
@@ -20,6 +20,8 @@ from greenq.worker.supervision.handover import take_over
 
 if TYPE_CHECKING:
     from greenq.app import GreenQ
+    from greenq.message import Delivery
+    from greenq.worker.handlers import Handler
     from greenq.worker.runner import Runner
     from greenq.worker.settler import Settler
 
@@ -106,12 +108,24 @@ def record(
                 settler.add(runner.over_limit(delivery, limit))
             settler.stop()
             settler.run()
+            if handler is not None and handler.task.rules is not None:
+                forget_limits(app, deliveries, handler, holder)
         elif not broker.guarantees.hands_over or (handler is not None and not handler.acks_late):
             entomb(app, name, id, limit)
     finally:
         broker.release(own)
     for telling in later:
         telling()
+
+
+def forget_limits(app: GreenQ, deliveries: Sequence[Delivery], handler: Handler, holder: str) -> None:
+    """Give back what the task held of limits; if that fails, it is free when its time is over."""
+    from greenq.errors import GreenqError
+    from greenq.worker.gate import let_go
+
+    for delivery in deliveries:
+        with contextlib.suppress(GreenqError):
+            let_go(app.throttling, delivery, handler, app.codecs, holder)
 
 
 def entomb(app: GreenQ, name: str, id: str, limit: float) -> None:
