@@ -23,6 +23,7 @@ from greenq.sender import Sender
 from greenq.signatures import checker, explain
 from greenq.throttling.checks import DECLARED as THROTTLING
 from greenq.throttling.rules import rules_of
+from greenq.typedarguments import converter_of, converting, dumping
 
 __all__ = ["AsyncTask", "Task"]
 
@@ -59,7 +60,10 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
         self.app = app
         self.name = name
         self.declared: dict[str, Any] = {**self.base_options, **declared}
-        self.run: Callable[..., Any] = MethodType(fn, self) if bind else fn
+        converter = converter_of(app, fn, name, self.declared)
+        run = fn if converter is None else converting(fn, converter)
+        self.run: Callable[..., Any] = MethodType(run, self) if bind else run
+        self._outgoing = None if converter is None else dumping(self.run, converter)
         self.is_coroutine = inspect.iscoroutinefunction(fn)
         self.__wrapped__ = fn
         self.__name__: str = getattr(fn, "__name__", name)
@@ -79,7 +83,8 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
 
     def resolve(self) -> None:
         """Work out `options` from what was declared and the configuration as it is now."""
-        self._check = checker(self.run) if self.declared.get("typing", True) else None
+        whole = self.declared.get("batch") is None  # else no call has the function's own arguments
+        self._check = checker(self.run) if whole and self.declared.get("typing", True) else None
         plan = self.app.composer.plan(self.name)
         self.options = TaskOptions.resolve(
             self.declared, self.app.settings.tasks,
@@ -117,6 +122,8 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
                 self._check(*args, **kwargs)
             except TypeError:
                 raise self._misfit(args, kwargs) from None
+        if self._outgoing is not None:
+            return self._send_converted(args, kwargs, {})
         if self.app.settings.tasks.eager:
             return self._send_eagerly(args, kwargs, {})
         return self.app.send(self.name, args, kwargs, None)
@@ -143,6 +150,8 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
                 self._check(*arguments, **names)
             except TypeError:
                 raise self._misfit(arguments, names) from None
+        if self._outgoing is not None:
+            return self._send_converted(arguments, names, options)
         if self.app.settings.tasks.eager:
             return self._send_eagerly(arguments, names, options)
         return self.app.send(self.name, arguments, names, options)
@@ -158,6 +167,8 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
                 self._check(*args, **kwargs)
             except TypeError:
                 raise self._misfit(args, kwargs) from None
+        if self._outgoing is not None:
+            return Call(self.name, *self._outgoing(args, kwargs))
         return Call(self.name, args, kwargs)
 
     def apply(
@@ -177,6 +188,14 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
         """
         given = check_call(options, f"call of {self.name}")
         return run_eagerly(self, () if args is None else tuple(args), dict(kwargs or {}), given, throw)
+
+    def _send_converted(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> _Result[R]:
+        """Send plain data instead of models, unless the serializer carries models as they are."""
+        if self._outgoing is not None and options.get("serializer", self.options.serializer) != "pickle":
+            args, kwargs = self._outgoing(args, kwargs)
+        if self.app.settings.tasks.eager:
+            return self._send_eagerly(args, kwargs, options)
+        return self.app.send(self.name, args, kwargs, options)
 
     def _send_eagerly(self, args: Any, kwargs: dict[str, Any], options: Mapping[str, Any]) -> _Result[R]:
         """With ``tasks.eager``: run it here, with arguments as a worker would get them."""
