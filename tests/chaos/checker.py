@@ -140,8 +140,11 @@ def _judge_repeats(
         for before, after in pairwise(entries):
             ends = [entry.at for entry in settled.get(run, ()) if entry.process == before.process]
             done = bool(ends) and ends[0] < after.at
-            struck = any(_explains(kind, at, before, after) for at, kind in processes[before.process].faults)
-            handed = next((got.at for got in gots.get(run, ()) if got.process == after.process), after.at)
+            given = _handed(gots.get(run, ()), before)
+            struck = any(
+                _explains(kind, at, given, after.at) for at, kind in processes[before.process].faults
+            )
+            handed = _handed(gots.get(run, ()), after)
             paused = any(
                 kind == "stop" and handed <= at < after.at for at, kind in processes[after.process].faults
             )
@@ -152,12 +155,17 @@ def _judge_repeats(
                 report.uncaused.append(run)
 
 
-def _explains(kind: str, at: float, before: Entry, after: Entry) -> bool:
-    """Whether a fault at this time is why a run was begun again."""
+def _handed(gots: Iterable[Entry], start: Entry) -> float:
+    """When the process that started a run had been handed it: a pool's child may start it much later."""
+    return next((got.at for got in gots if got.process == start.process), start.at)
+
+
+def _explains(kind: str, at: float, given: float, again: float) -> bool:
+    """Whether a fault at this time is why what was given to a process was begun again."""
     if kind in DEADLY or kind == "term":
         # It may have started a task between the record and the signal, but none after that.
-        return at < after.at
-    return kind == "stop" and before.at <= at < after.at
+        return at < again
+    return kind == "stop" and given <= at < again
 
 
 def _was_sent_again(run: Run, starts: dict[Run, list[Entry]], before: float) -> bool:
