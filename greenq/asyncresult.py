@@ -154,8 +154,9 @@ class AsyncResult(ResultTree, Generic[T]):
             propagate: False returns the exception.
             callback: called with the id and the value.
         """
+        failed = self.state in (FAILURE, REVOKED)  # asked first: it may end in between
         value = self.result
-        if propagate and self.state in (FAILURE, REVOKED):
+        if propagate and failed:
             raise value
         if callback is not None:
             callback(self.id, value)
