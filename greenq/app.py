@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
 from greenq.canvas.owners import AppCanvas
-from greenq.errors import BrokerError, GreenqError, PartlySent
+from greenq.errors import AlreadyQueued, BrokerError, GreenqError, PartlySent
 from greenq.gathering import as_completed, gather
 from greenq.message import Message
 from greenq.middleware import Middleware, resolve
@@ -147,7 +147,15 @@ class GreenQ(AppCanvas, Registry):
                     results[place] = self.tasks[call.task].apply_async(call.args, call.kwargs, **merged)
                 else:
                     message = self.composer.compose(call.task, call.args, call.kwargs, merged, request)
-                    composed.append((place, message))
+                    holder = None
+                    if self.throttling.unique or merged:
+                        holder = self._hold(message, call.args, call.kwargs, merged)
+                    if holder is None:
+                        composed.append((place, message))
+                    else:
+                        results[place] = self._result_for(holder, message, request, merged)
+            except AlreadyQueued as error:
+                failed.append((call, error))
             except GreenqError as error:
                 # What came before it is good: it is sent, and the mistake is told after that.
                 failed.append((call, error))
@@ -158,6 +166,7 @@ class GreenQ(AppCanvas, Registry):
                     tell_after(message, self.codecs)
                 results[place] = self._result_of(message, request, options)
             else:
+                self.throttling.give_back([(message, problem)])
                 failed.append((calls[place], problem))
         sent = [result for result in results if result is not None]
         if not failed:

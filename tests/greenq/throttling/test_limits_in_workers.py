@@ -128,7 +128,7 @@ def test_a_slot_is_free_whatever_becomes_of_the_task(url: str, acks_late: bool) 
 
 
 def test_a_long_task_keeps_its_slot_beyond_its_lease(url: str) -> None:
-    app, crowd = make(url, lease="0.5s"), Crowd()
+    app, crowd = make(url, lease="1s"), Crowd()
 
     @app.task(concurrency_limit=1)
     def long(seconds: float) -> None:
@@ -137,7 +137,7 @@ def test_a_long_task_keeps_its_slot_beyond_its_lease(url: str) -> None:
         crowd.leave("all")
 
     with working(app):
-        first = long.delay(2.0)
+        first = long.delay(3.0)
         until(lambda: crowd.inside, "the first task's start")
         second = long.delay(0.0)
         app.wait([first, second], timeout=PATIENCE)
