@@ -78,6 +78,7 @@ class Reruns:
                 continue
             if key is None or key not in live:
                 others.append(delivery)
+                live.add(key)  # a copy that comes with it waits for its end
                 continue
             log.warning("%s runs here already: it is not run again", _name(delivery))
             self._twins[key] = delivery

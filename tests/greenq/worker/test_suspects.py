@@ -292,6 +292,19 @@ def test_what_runs_here_is_not_run_again_and_its_end_is_recorded(shop: Shop) -> 
     assert worker.stats()["lost_leases"] == 1
 
 
+def test_two_copies_of_one_suspect_that_come_together_run_once(shop: Shop) -> None:
+    """A process may die between sending a copy and the acknowledgement of what it copied."""
+    message = shop.app.composer.compose("work", ("twice",), {})
+    assert shop.app.broker.publish([message, message], PATIENCE) == [None, None]
+    victim = MemoryBroker(shop.url)
+    victim.lease("victim", 60.0)
+    take(victim, 2, ["celery"])
+    assert shop.app.broker.release("victim") == 2
+    shop.start()
+    until(lambda: shop.app.broker.depth()["celery"] == Depth(), "the end of both")
+    assert shop.began == ["twice"]
+
+
 def test_what_has_ended_here_under_a_lost_lease_is_committed_again(shop: Shop) -> None:
     shop.gate("long")
     sent = shop.app.send_task("work", ("long",))
