@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from greenq import signals
+from greenq.batches import batched
 from greenq.classhooks import ClassHooks
 from greenq.errors import Retry, SoftTimeLimitExceeded
 from greenq.failures import ExceptionInfo
@@ -42,7 +43,9 @@ def body_of(task: Any) -> Callable[..., Any]:
     A task whose class overrides neither is its function, with nothing around it.
     """
     body: Callable[..., Any] = task.run
-    if type(task).has_own_call:
+    if task.options.batch is not None:
+        body = batched(task, body)
+    elif type(task).has_own_call:
         body = _through_call(task)
     before = overridden(task, "before_start")
     return body if before is None else _after_start(before, body)

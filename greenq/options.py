@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
+from greenq.batches import Batch
 from greenq.config.schema import TaskSettings
 from greenq.throttling.rules import By
 
@@ -38,6 +39,7 @@ class DeclaredOptions(TypedDict, total=False):
     trail: bool
     expires: float | None
     priority: int | None
+    batch: Batch | None
     queue: str
     exchange: str | None
     routing_key: str | None
@@ -47,6 +49,11 @@ class DeclaredOptions(TypedDict, total=False):
     soft_time_limit: float | None
     throws: Exceptions
     typing: bool
+    typed: bool
+    pydantic: bool
+    pydantic_strict: bool
+    pydantic_context: Mapping[str, Any] | None
+    pydantic_dump_kwargs: Mapping[str, Any] | None
     unique: By | None
     unique_for: float | None
     unique_until: Literal["start", "end"]
@@ -113,6 +120,8 @@ class TaskOptions:
         time_limit, soft_time_limit: seconds; None for no limit.
         throws: exceptions that are expected: logged without a traceback.
         typing: check arguments where the task is called.
+        typed, pydantic: convert arguments by the annotations, with msgspec or with pydantic; the three that
+            begin with ``pydantic_`` are handed to it.
         unique, unique_for, unique_until, on_duplicate, rate_limit, rate_limit_by, concurrency_limit,
             concurrency_limit_by: as declared; `Task.rules` is what they come to.
     """
@@ -135,6 +144,7 @@ class TaskOptions:
     trail: bool = True
     expires: float | None = None
     priority: int = 0
+    batch: Batch | None = None
     queue: str = "celery"
     exchange: str | None = None
     routing_key: str | None = None
@@ -144,6 +154,11 @@ class TaskOptions:
     soft_time_limit: float | None = None
     throws: tuple[type[BaseException], ...] = ()
     typing: bool = True
+    typed: bool = False
+    pydantic: bool = False
+    pydantic_strict: bool = False
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
     unique: By | None = None
     unique_for: float | None = None
     unique_until: str = "end"

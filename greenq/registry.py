@@ -136,6 +136,8 @@ class Registry(Sender):
             kind = base
         else:
             raise InvalidOption(f"task {name}: base must be a subclass of greenq.Task, not {base!r:.80}")
+        if kind.has_own_call and {**kind.base_options, **declared}.get("batch") is not None:
+            raise InvalidOption(f"task {name}: a class with its own __call__ can't be the base of a batch")
         self._own[name] = self._declared[name] = {**kind.base_options, **declared}
         self.composer.forget(name)
         task = kind(self, fn, name, bind, declared)

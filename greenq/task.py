@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
 from greenq.canvas.owners import TaskCanvas
+from greenq.canvas.replacing import Replacing
 from greenq.classhooks import ClassHooks
 from greenq.eager import run as run_eagerly
 from greenq.eagerresult import EagerResult
@@ -34,7 +35,7 @@ _Result = AsyncResult
 """The class, in signatures of a class that has a method of its name."""
 
 
-class Task(RunningTask, ClassHooks, TaskCanvas, Generic[P, R]):
+class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
     """A registered function, made by ``@app.task``.
 
     Called, it runs here and now like the function itself; `delay` and `apply_async` send it.

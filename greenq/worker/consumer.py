@@ -14,11 +14,12 @@ from greenq.errors import GreenqError
 from greenq.message import Delivery, Outcome, Settlement, Verdict
 from greenq.results.base import ResultStore
 from greenq.signals import task_received
+from greenq.worker.batches import Batches
 from greenq.worker.gate import Gate
-from greenq.worker.handlers import Handler, limits_of
 from greenq.worker.reach import Reach
 from greenq.worker.reruns import Reruns
 from greenq.worker.runner import Runner
+from greenq.worker.runs import GIVEN_UP, LIMIT, SHUTDOWN, BatchRun, Run, deliveries_of
 from greenq.worker.settler import Settler
 from greenq.worker.suspects import Suspects
 from pools.base import Call, Pool
@@ -37,40 +38,6 @@ PAUSED_LOOK = 0.25
 """Seconds between looks whether a queue is resumed while all are paused."""
 AWAY_FIRST, AWAY_MOST = 0.1, 2.0
 """Seconds between attempts while the broker is away: doubled each time, up to the most."""
-
-LIMIT, SHUTDOWN, GIVEN_UP = "limit", "shutdown", "given up"
-"""Why a run is ended from outside: its hard limit, the worker's stop, or a stop that could not end it."""
-
-
-class Run:
-    """A delivery that is running: what limits, shutdown and remote control need to know of it.
-
-    Attributes:
-        hard, soft: its limits in seconds, or None. `soft` becomes None once it was raised.
-        ending: why it is being ended from outside, None while nobody does.
-        ended: when that was first tried at its hard limit, by the pool's clock; not set before.
-    """
-
-    __slots__ = ("delivery", "ended", "ending", "handler", "hard", "soft")
-
-    ended: float
-    hard: float | None
-    soft: float | None
-
-    def __init__(self, delivery: Delivery, handler: Handler | None) -> None:
-        self.delivery = delivery
-        self.handler = handler
-        self.ending: str | None = None
-        message = delivery.message
-        if message is None:
-            self.hard = self.soft = None
-            return
-        own = message.headers.get("timelimit")
-        if handler is not None and (own is None or own == [handler.time_limit, handler.soft_time_limit]):
-            # Nearly always: the call has no limits of its own, or brings those that its task has here.
-            self.hard, self.soft = handler.time_limit, handler.soft_time_limit
-        else:
-            self.hard, self.soft = limits_of(handler, message.headers)
 
 
 class Consumer:
@@ -113,6 +80,9 @@ class Consumer:
             max_deliveries, timeout,
         )  # fmt: skip
         """Those who were in flight at a death; they start in a service of their own."""
+        self.batches = Batches(runner.handlers, self._start_batch, self._put_back)
+        """Those whose tasks take many at once; they too have a service of their own."""
+        self._gathers = bool(self.batches)
         self.started = 0
         self.gate: Gate | None = None
         """Asked before a start, where tasks have limits."""
@@ -143,13 +113,14 @@ class Consumer:
                     away = min(away * 2, AWAY_MOST)
         finally:
             self._give_back()
+            self.batches.stop()  # not before: what was fetched last belongs to them too
             self._quiet.set()
 
     def _turn(self) -> None:
         free = self._pool.wait_free(SLOT_WAIT)
         room = free + self._prefetch - len(self._reserved)
         if room > 0 and not (free and self._reserved):
-            if self._settler.congested:
+            if self._settler.congested or (self._gathers and self.batches.behind):
                 self._stopping.wait(AWAY_FIRST)
             elif not self._stopping.is_set():
                 wait = FETCH_WAIT if self.on_idle is None else IDLE_LOOK
@@ -183,9 +154,14 @@ class Consumer:
                 break
         if task_received.receivers:
             self._runner.announce(deliveries)
+        if self._gathers:
+            normal = self.batches.take(normal)
         self._reserved.extend(self._runs_of(normal))
         if not deliveries and self.on_idle is not None and not self.running() and not len(self.suspects):
-            self.on_idle()
+            if len(self.batches):
+                self.batches.hurry()
+            else:
+                self.on_idle()
 
     def _without_suspects(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Hand over those that were in flight at a death; the others."""
@@ -251,6 +227,35 @@ class Consumer:
             runs.pop()
             self.started += 1
 
+    def _start_batch(self, deliveries: list[Delivery]) -> None:
+        """Run deliveries together, in one slot; what has been taken care of is taken out of the list."""
+        while not self._pool.wait_free(SLOT_WAIT):
+            if self.batches.abandoned:
+                return
+        runs = self._runs_of(deliveries)
+        self._prepare(runs)
+        deliveries[:] = [run.delivery for run in runs]
+        if runs:
+            batch = BatchRun(runs)
+            self._pool.spawn(self._runner.run_batch, batch.deliveries, done=self._batch_ended, tag=batch)
+            deliveries.clear()
+            self.started += len(runs)
+
+    def _batch_ended(self, call: Call) -> None:
+        """The same as `_ended` for all that ran together."""
+        run: BatchRun = call.tag
+        if run.ending != LIMIT and call.error is None:
+            for outcome in call.value:
+                self._settler.add(outcome)
+            return
+        for delivery in run.deliveries:
+            if run.ending == LIMIT and run.hard is not None:
+                self._end(delivery, self._runner.over_limit, run.hard)
+            elif run.ending == SHUTDOWN:
+                self._end(delivery, self._runner.returned)
+            elif run.ending != GIVEN_UP:
+                self._end(delivery, self._runner.lost, call.error)
+
     def _acknowledge_early(self, runs: list[Run]) -> set[Run]:
         """Settle at-most-once deliveries before they start; those that are still ours and can be run.
 
@@ -307,12 +312,13 @@ class Consumer:
 
     def running(self) -> list[Call]:
         """The calls of this consumer that the pool has not finished."""
-        return [call for call in self._pool.calls() if type(call.tag) is Run]
+        return [call for call in self._pool.calls() if isinstance(call.tag, Run)]
 
     def drain(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until nothing runs any more; True if so."""
         deadline = time.monotonic() + timeout
-        while not (self._quiet.is_set() and self.suspects.quiet.is_set()) or self.running():
+        waited = (self._quiet, self.suspects.quiet, self.batches.quiet)
+        while not all(one.is_set() for one in waited) or self.running():
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -321,6 +327,7 @@ class Consumer:
 
     def end_running(self) -> None:
         """Put back what still runs: killed where the pool can, given up and requeued where it can't."""
+        self.batches.abandon()
         for call in self.running():
             run: Run = call.tag
             if self._pool.features.kill:
@@ -328,11 +335,13 @@ class Consumer:
                 self._pool.kill(call)
             else:
                 run.ending = GIVEN_UP
-                self._end(run.delivery, self._runner.returned)
+                for delivery in deliveries_of(run):
+                    self._end(delivery, self._runner.returned)
 
     def _held(self) -> list[Delivery]:
         """What runs, or is about to."""
-        return [run.delivery for run in (*[call.tag for call in self.running()], *self._reserved.copy())]
+        runs = (*[call.tag for call in self.running()], *self._reserved.copy())
+        return [*self.batches.held(), *(delivery for run in runs for delivery in deliveries_of(run))]
 
     def _give_back(self) -> None:
         for run in self._reserved:

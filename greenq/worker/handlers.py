@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from greenq.batches import Batch
 from greenq.lifecycle import Lifecycle, body_of
 from greenq.task import Task
 from greenq.worker.hooks import NO_HOOKS, Hooks
@@ -33,6 +34,7 @@ class Handler:
         throws: exceptions that are logged without a traceback.
         watched: the task's class has hooks that are called when a run has ended.
         lifecycle: calls them, and sends the signals about runs.
+        batch: how many calls are run at once, if more than one.
     """
 
     task: Task[Any, Any]
@@ -49,6 +51,7 @@ class Handler:
     throws: tuple[type[BaseException], ...]
     watched: bool
     lifecycle: Lifecycle
+    batch: Batch | None = None
 
 
 def handlers_of(
@@ -89,6 +92,7 @@ def handlers_of(
             throws=options.throws,
             watched=lifecycle.watches,
             lifecycle=lifecycle,
+            batch=options.batch,
         )
     return table
 

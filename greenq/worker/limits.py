@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterable
 
 from greenq.errors import ConfigError, SoftTimeLimitExceeded
-from greenq.worker.consumer import LIMIT, Consumer, Run
+from greenq.worker.consumer import Consumer
 from greenq.worker.handlers import Handler
+from greenq.worker.runs import LIMIT, Run
 from pools.base import Call, Features, Pool
 
 __all__ = [

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenq.app import GreenQ
+from greenq.batches import BatchItem
+from greenq.canvas.owntasks import own_tasks
+from greenq.canvas.replacing import Replaced
 from greenq.errors import (
     EncodeError,
     GreenqError,
@@ -34,6 +37,7 @@ from greenq.worker.marks import Marks
 from greenq.worker.page import Page
 from greenq.worker.records import Records
 from greenq.worker.telling import tell_expired, tell_unreadable
+from greenq.worker.together import run_together
 from pools.errors import CallDied, Killed
 
 if TYPE_CHECKING:
@@ -71,8 +75,9 @@ class Runner:
         self._node = node
         self._codecs = app.codecs
         stores = app.settings.results.url is not None
-        marks = Marks(page, app.tasks) if page is not None else None
-        self.handlers = handlers_of(app.tasks, bind, stores, Hooks(app.middleware()), marks)
+        tasks = {**own_tasks(app), **app.tasks}
+        marks = Marks(page, tasks) if page is not None else None
+        self.handlers = handlers_of(tasks, bind, stores, Hooks(app.middleware()), marks)
         self.aside: Callable[[Callable[[], None]], object] = lambda tell: tell()
         """Calls the user's code about a task that was ended from outside, where that may take its time."""
         keep = app.settings.results
@@ -86,7 +91,7 @@ class Runner:
         """Run one delivery to its end. Each way to end is one return."""
         endings = self.endings
         try:
-            handler, call = self._read(delivery)
+            handler, call = self.read(delivery)
         except MessageError as error:
             tell_unreadable(self._app, delivery, error)
             return endings.unreadable(delivery, error)
@@ -121,10 +126,36 @@ class Runner:
         """Run many deliveries of one task at once; the end of each."""
         return run_together(self, deliveries)
 
+    def item(self, delivery: Delivery, call: TaskCall) -> BatchItem:
+        """The request of a member of a batch."""
+        return BatchItem(call, delivery.message, self._node, delivery.attempts)
+
+    def carry_out(self, delivery: Delivery, handler: Handler, request: Request, limited: bool) -> Outcome:
+        """What `run` does once a delivery is read, for a member of a batch; there it would cost each a call.
+
+        Parameters:
+            limited: the call has a hard limit of its own.
+        """
+        try:
+            if RUNS:
+                handler.lifecycle.begin(request)
+            if handler.track_started:
+                self._record_start(request)
+            value = (handler.limited if limited else handler.call)(*request.args, **request.kwargs)
+        except Killed:
+            raise
+        except TaskSignal as signal:
+            return self._signalled(delivery, handler, request, signal)
+        except BaseException as error:
+            if was_killed(error):
+                raise
+            return self._raised(delivery, handler, request, error)
+        return self._succeeded(delivery, handler, request, value)
+
     def check(self, delivery: Delivery) -> Outcome | None:
         """Whether it can be run at all: None if so, else its end."""
         try:
-            self._read(delivery)
+            self.read(delivery)
         except MessageError as error:
             tell_unreadable(self._app, delivery, error)
             return self.endings.unreadable(delivery, error)
@@ -186,7 +217,12 @@ class Runner:
 
     # ── the parts ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, delivery: Delivery) -> tuple[Handler, TaskCall]:
+    def read(self, delivery: Delivery) -> tuple[Handler, TaskCall]:
+        """What runs a delivery, and the call that it decodes to.
+
+        Raises:
+            MessageError: it cannot be understood, or names no task.
+        """
         message = delivery.message
         if message is None:
             raise MessageError(f"the envelope cannot be read: {delivery.problem}")
@@ -210,7 +246,7 @@ class Runner:
         )
 
     def _again(self, delivery: Delivery) -> tuple[Handler, Request]:
-        handler, call = self._read(delivery)
+        handler, call = self.read(delivery)
         return handler, Request(call, delivery.message, self._node, delivery.attempts)
 
     def _succeeded(self, delivery: Delivery, handler: Handler, request: Request, value: Any) -> Outcome:
@@ -227,7 +263,9 @@ class Runner:
     ) -> Outcome:
         if isinstance(signal, Retry):
             return self._retried(delivery, handler, request, signal)
-        if isinstance(signal, Ignore):
+        if isinstance(signal, Replaced):
+            outcome = self.endings.replaced(delivery, handler, request, signal)
+        elif isinstance(signal, Ignore):
             outcome = self.endings.ignored(delivery, handler, request)
         elif isinstance(signal, Snooze):
             outcome = self.endings.snoozed(delivery, handler, request, signal)

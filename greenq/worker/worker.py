@@ -10,8 +10,8 @@ from typing import Any
 
 from greenq.app import GreenQ
 from greenq.errors import ConfigError, GreenqError
-from greenq.exchanges import shapes_of
 from greenq.worker.announcing import Announcer
+from greenq.worker.attending import attend, declare
 from greenq.worker.chordends import ChordEnds
 from greenq.worker.consumer import Consumer
 from greenq.worker.duties.blocked import Blocked
@@ -132,7 +132,6 @@ class Worker:
                 f"the {self.pool.name} pool runs tasks in other processes, which can't reach this broker: "
                 "choose another pool or another broker.url"
             )
-        self._queues = list(settings.worker.queues)
         self._store = app.results
         self._runner = Runner(app, self.node, self.pool.bind, self.page)
         self._runner.aside = lambda tell: self.pool.service(tell, "greenq-hooks")
@@ -187,15 +186,11 @@ class Worker:
         """
         settings = self.app.settings
         self._announcer.starts()
-        shapes = shapes_of(settings)
-        broadcasts = [name for name in settings.worker.queues if name in shapes and shapes[name].broadcast]
-        self._broker.declare([name for name in settings.worker.queues if name not in broadcasts])
+        declare(self._broker, settings)
         self._give_back(self._release, True)
         self._give_back(self._release_uncharged, False)
         self._broker.lease(self.process, settings.worker.lease)
-        own = {name: self._broker.attend(name, self.node, settings.broker.timeout) for name in broadcasts}
-        self._queues = [own.get(name, name) for name in settings.worker.queues]
-        self._consumer.take_from(self._queues)
+        self._consumer.take_from(attend(self._broker, settings, self.node))
         handlers = self._runner.handlers.values()
         warn_of_endless(self._broker.guarantees.longest_hold, handlers)
         readable = self._store is not None and self._store.reply_to is None
@@ -226,6 +221,8 @@ class Worker:
             self._pausing.look()  # before anything is fetched from a queue that is paused
             self._serve(self._pausing.run, "pausing")
         self._serve(self._consumer.suspects.run, "suspects")
+        if self._consumer.batches:
+            self._serve(self._consumer.batches.run, "batches")
         self._serve(self._consumer.run, "consumer")
         self._show_reach(True)
         self._announcer.is_ready()
