@@ -11,12 +11,12 @@ import mmap
 import os
 import struct
 from collections.abc import Callable
-from itertools import count
+from itertools import count as counting
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Any
 
-__all__ = ["DIRECTORY", "SLOTS", "read", "spent_before", "tick"]
+__all__ = ["DIRECTORY", "SLOTS", "count", "read", "spent_before", "tick"]
 
 DIRECTORY = "BENCHMARKS_LEDGER"
 """Environment variable: the directory of the files."""
@@ -24,7 +24,7 @@ SLOTS = "BENCHMARKS_SLOTS"
 """Environment variable: how many ticks a file has room for."""
 
 _slots: Any = None
-_next: Callable[[], int] = count(1).__next__
+_next: Callable[[], int] = counting(1).__next__
 
 
 def _open() -> Any:
@@ -35,7 +35,7 @@ def _open() -> Any:
         file.truncate(size)
         _slots = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
     _slots[0] = process_time()
-    _next = count(1).__next__
+    _next = counting(1).__next__
     return _slots
 
 
@@ -63,6 +63,23 @@ def read(directory: Path) -> list[float]:
         data = path.read_bytes()[8:]
         ticks += [tick for (tick,) in struct.iter_unpack("d", data) if tick]
     return sorted(ticks)
+
+
+def count(directory: Path) -> int:
+    """Tell how many ticks there are, in a few reads: each process fills its file from the front."""
+    return sum(_filled(path) for path in directory.iterdir())
+
+
+def _filled(path: Path) -> int:
+    with path.open("rb") as file:
+        low, high = 0, max(0, os.fstat(file.fileno()).st_size // 8 - 1)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if any(os.pread(file.fileno(), 8, middle * 8)):
+                low = middle
+            else:
+                high = middle - 1
+    return low
 
 
 def spent_before(directory: Path) -> dict[int, float]:

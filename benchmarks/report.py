@@ -5,9 +5,9 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-__all__ = ["table"]
+from benchmarks.found import Rounds, ratio
 
-Rounds = list[dict[str, float]]
+__all__ = ["table"]
 
 
 def table(run: dict[str, Any]) -> str:
@@ -18,37 +18,46 @@ def table(run: dict[str, Any]) -> str:
     """
     lines = []
     for workload in run["workloads"]:
-        rounds: dict[str, Rounds] = workload["rounds"]
-        base = rounds.get(run["baseline"])
+        rounds: dict[str, Rounds] = {name: taken for name, taken in workload["rounds"].items() if taken}
+        if not rounds:
+            continue
+        base = rounds.get(run["baseline"], [])
         columns = workload["columns"]
         heads = ["system", columns[0]["title"], "lowest to highest", *(c["title"] for c in columns[1:])]
-        lines += [f"{workload['title']}, {run['count']:,} tasks, {run['rounds']} rounds:", ""]
-        lines.append(f"| {' | '.join([*heads, 'times the baseline'])} |")
-        lines.append(f"| --- |{' ---: |' * len(heads)}")
+        heads += ["rounds", "times the baseline"]
+        lines += [f"{workload['title']}:", ""]
+        lines.append(f"| {' | '.join(heads)} |")
+        lines.append(f"| --- |{' ---: |' * (len(heads) - 1)}")
         lines += [_row(name, figures, base, workload) for name, figures in rounds.items()]
         if workload["ideal"]:
-            lines.append(f"| (the ideal) | {workload['ideal']:,.0f} |{' |' * (len(heads) - 1)}")
+            lines.append(f"| (the ideal) | {workload['ideal']:,.0f} |{' |' * (len(heads) - 2)}")
         lines.append("")
+    lines += [f"Failed: {failed['what']}: {failed['why'].splitlines()[0]}" for failed in run["failed"]]
     return "\n".join(lines)
 
 
-def _row(name: str, figures: Rounds, base: Rounds | None, workload: dict[str, Any]) -> str:
+def _row(name: str, figures: Rounds, base: Rounds, workload: dict[str, Any]) -> str:
     first, *others = workload["columns"]
     spread = [figure[first["figure"]] for figure in figures]
     cells = [
         name,
         f"{median(spread):,.{first['digits']}f}",
         f"{min(spread):,.{first['digits']}f} to {max(spread):,.{first['digits']}f}",
-        *(f"{median(f[column['figure']] for f in figures):,.{column['digits']}f}" for column in others),
-        _ratio(figures, base or [], workload["compared"], workload["higher"]),
+        *(_middle(figures, column) for column in others),
+        str(len(figures)),
+        _times(figures, base, workload),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _ratio(figures: Rounds, base: Rounds, compared: str, higher: bool) -> str:
+def _middle(figures: Rounds, column: dict[str, Any]) -> str:
+    known = [figure[column["figure"]] for figure in figures if column["figure"] in figure]
+    return f"{median(known):,.{column['digits']}f}" if known else ""
+
+
+def _times(figures: Rounds, base: Rounds, workload: dict[str, Any]) -> str:
     """How many times better than the baseline."""
-    pairs = [(one[compared], other[compared]) for one, other in zip(figures, base, strict=False)]
-    ratios = [one / other if higher else other / one for one, other in pairs]
-    if not ratios or figures is base:
-        return "1" if ratios else ""
-    return f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+    if figures is base:
+        return "1"
+    times = ratio(figures, base, workload["compared"], higher=workload["higher"])
+    return f"{times.middle:.3g} ({times.lowest:.3g} to {times.highest:.3g})" if times else ""

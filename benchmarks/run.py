@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 from benchmarks import machine, servers
 from benchmarks.environments import python_of, versions
 from benchmarks.peers import Peer
-from benchmarks.place import Place
+from benchmarks.place import ROOT, Failed, Place
 from benchmarks.workloads import Figures, Workload
 from tests.rabbit import RabbitServer
 
@@ -29,73 +32,127 @@ def run(
     count: int,
     rounds: int,
     say: Callable[[str], None],
+    *,
+    minutes: float | None = None,
+    keep: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Measure, taking turns: drift of the machine hits all alike.
 
+    A peer that fails is left out of that measurement, and told under ``failed``.
+
     Parameters:
-        count: tasks of each measurement.
+        count: tasks of each measurement; workloads and peers may take more or fewer.
+        rounds: how often each workload is measured.
         say: told what is going on, a line at a time.
+        minutes: nothing is begun any more after so long.
+        keep: given what there is after each workload.
 
     Returns:
         Plain data, for JSON and `report.table`.
 
     Raises:
-        Failed: a peer could not be installed or measured.
+        Failed: a peer could not be installed, or a server does not start.
     """
     pythons = {peer.name: python_of(peer) for peer in peers}
-    found: list[dict[str, Any]] = []
+    until = time.monotonic() + minutes * 60 if minutes else float("inf")
+    found: dict[str, Any] = {
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "machine": machine.facts(),
+        "busy": {"highest": 0.0, "mean": 0.0, "calm": True},
+        "baseline": BASELINE,
+        "count": count,
+        "rounds": rounds,
+        "versions": _versions(pythons),
+        "failed": [],
+        "workloads": [_described(workload, peers) for workload in workloads],
+    }
     load: list[float] = []
-    began = datetime.now(UTC)
+    with _servers(peers, pythons) as house:
+        for number in range(1, rounds + 1):
+            for workload, described in zip(workloads, found["workloads"], strict=True):
+                for peer in [peer for peer in peers if workload.takes(peer)]:
+                    if time.monotonic() > until:
+                        break
+                    load.append(machine.busy())
+                    what = f"{workload.name}, round {number}/{rounds}, {peer.name}"
+                    try:
+                        figures = house.measure(workload, peer, count)
+                    except Failed as failed:
+                        found["failed"].append({"what": what, "why": str(failed)})
+                        say(f"{what}: failed: {failed}")
+                        continue
+                    described["rounds"][peer.name].append({"round": number, **figures})
+                    say(f"{what}: {_told(workload, figures)}")
+                highest, mean = max(load, default=0.0), sum(load) / max(1, len(load))
+                found["busy"] = {"highest": highest, "mean": mean, "calm": highest <= CALM}
+                if keep:
+                    keep(found)
+    return found
+
+
+def _versions(pythons: dict[str, Path]) -> dict[str, dict[str, str]]:
+    """Ask each environment once: several peers share one."""
+    known = {python: versions(python) for python in set(pythons.values())}
+    return {name: known[python] for name, python in pythons.items()}
+
+
+def _described(workload: Workload, peers: Sequence[Peer]) -> dict[str, Any]:
+    return {
+        "name": workload.name,
+        "title": workload.title,
+        "compared": workload.compared,
+        "higher": workload.higher,
+        "columns": [vars(column) for column in workload.columns],
+        "ideal": workload.ideal,
+        "rounds": {peer.name: [] for peer in peers if workload.takes(peer)},
+    }
+
+
+def _told(workload: Workload, figures: Figures) -> str:
+    """What one measurement gave, for people who wait."""
+    shown = [column for column in workload.columns if column.figure in figures]
+    return ", ".join(f"{figures[one.figure]:,.{one.digits}f} {one.title}" for one in shown)
+
+
+def _commit() -> str:
+    """Name the version of the sources, with a plus if they were changed since; empty where nobody knows."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class _House:
+    """The servers of a run, and where its measurements put their files."""
+
+    home: Path
+    pythons: dict[str, Path]
+    redis: str | None
+    rabbit: RabbitServer | None
+
+    def measure(self, workload: Workload, peer: Peer, count: int) -> Figures:
+        """Measure once, in an empty directory and with empty servers."""
+        if peer.redis and self.redis is not None:
+            servers.flush(self.redis)
+        host = self.rabbit.empty() if peer.rabbit and self.rabbit is not None else None
+        try:
+            with tempfile.TemporaryDirectory(dir=self.home, ignore_cleanup_errors=True) as directory:
+                redis = self.redis if peer.redis else None
+                place = Place(Path(directory), self.pythons[peer.name], redis, host)
+                return workload.measure(peer, place, workload.tasks(peer, count))
+        finally:
+            if host is not None and self.rabbit is not None:
+                servers.forget(self.rabbit, host)
+
+
+@contextmanager
+def _servers(peers: Sequence[Peer], pythons: dict[str, Path]) -> Iterator[_House]:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmarks-")))
         redis = stack.enter_context(servers.redis(home)) if any(peer.redis for peer in peers) else None
         rabbit = stack.enter_context(servers.rabbit()) if any(peer.rabbit for peer in peers) else None
-        for workload in workloads:
-            suited = [peer for peer in peers if workload.suits(peer)]
-            taken: dict[str, list[Figures]] = {peer.name: [] for peer in suited}
-            for number in range(1, rounds + 1):
-                for peer in suited:
-                    load.append(machine.busy())
-                    with _place(peer, pythons[peer.name], redis, rabbit, home) as place:
-                        figures = workload.measure(peer, place, count)
-                    taken[peer.name].append(figures)
-                    say(f"{workload.name}, round {number}/{rounds}, {peer.name}: {told(workload, figures)}")
-            found.append(
-                {
-                    "name": workload.name,
-                    "title": workload.title,
-                    "compared": workload.compared,
-                    "higher": workload.higher,
-                    "columns": [vars(column) for column in workload.columns],
-                    "ideal": workload.ideal,
-                    "rounds": taken,
-                }
-            )
-    return {
-        "began": began.isoformat(timespec="seconds"),
-        "machine": machine.facts(),
-        "busy": {"highest": max(load), "mean": sum(load) / len(load), "calm": max(load) <= CALM},
-        "baseline": BASELINE,
-        "count": count,
-        "rounds": rounds,
-        "versions": {peer.name: versions(pythons[peer.name]) for peer in peers},
-        "workloads": found,
-    }
-
-
-def told(workload: Workload, figures: Figures) -> str:
-    """What one measurement gave, for people who wait."""
-    shown = workload.columns[0]
-    return f"{figures[shown.figure]:,.{shown.digits}f} {shown.title}"
-
-
-@contextmanager
-def _place(
-    peer: Peer, python: Path, redis: str | None, rabbit: RabbitServer | None, home: Path
-) -> Iterator[Place]:
-    """Prepare an empty directory and empty servers for one measurement."""
-    if peer.redis and redis is not None:
-        servers.flush(redis)
-    host = rabbit.empty() if peer.rabbit and rabbit is not None else None
-    with tempfile.TemporaryDirectory(dir=home) as directory:
-        yield Place(Path(directory), python, redis if peer.redis else None, host)
+        yield _House(home, pythons, redis, rabbit)

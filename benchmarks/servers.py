@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.place import Failed
 from tests.rabbit import PROGRAMS, RabbitServer, start_rabbitmq
 
-__all__ = ["flush", "rabbit", "redis"]
+__all__ = ["flush", "forget", "rabbit", "redis"]
 
 STARTING = 10.0
 """Seconds until it must answer."""
@@ -68,6 +68,14 @@ def flush(url: str) -> None:
     """Empty it."""
     if not _ask(url, b"FLUSHALL\r\n").startswith(b"+OK"):
         raise Failed(f"the Redis server at {url} could not be emptied")
+
+
+def forget(server: RabbitServer, url: str) -> None:
+    """Remove a virtual host and what was left in it, before it burdens the next measurement."""
+    try:
+        server.control("delete_vhost", url.rpartition("/")[2])
+    except (subprocess.SubprocessError, OSError) as error:
+        raise Failed(f"the RabbitMQ server did not remove {url}: {error}") from error
 
 
 def _ask(url: str, command: bytes) -> bytes:

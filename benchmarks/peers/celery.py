@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, inside, keeps_results, rabbit_url, redis_url, seconds, variant
+from benchmarks import tasks
+from benchmarks.peers import Peer, inside, keeps_results, rabbit_url, redis_url, variant
 
 
 class Celery(Peer):
@@ -17,7 +17,9 @@ class Celery(Peer):
     )  # fmt: skip
     redis: ClassVar[bool] = True
     asks: ClassVar[bool] = True
+    bulk: ClassVar[bool] = True
     stores: ClassVar[bool] = True
+    portion: ClassVar[float] = 0.25
     pool: ClassVar[str] = "gevent"
     most: ClassVar[int] = 1_000_000
     """Concurrency that suits the pool."""
@@ -28,11 +30,19 @@ class Celery(Peer):
         options = ["-P", self.pool, "-c", str(min(concurrency, self.most)), *self.options]
         return [str(python), "-m", "celery", "-A", __name__, "worker", *options]
 
+    def workers(self, python: Path, concurrency: int, processes: int) -> list[list[str]]:
+        """Give the commands of several workers, which need names of their own."""
+        command = self.worker(python, concurrency)
+        return [[*command, "-n", f"w{number}@bench"] for number in range(processes)]
+
 
 class CeleryGevent(Celery):
     """What most users of green threads run today."""
 
     name: ClassVar[str] = "Celery gevent, Redis"
+    chief: ClassVar[bool] = True
+    chords: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
 
 
 class CeleryGeventTuned(Celery):
@@ -47,6 +57,7 @@ class CeleryEventlet(Celery):
     """The other green pool."""
 
     name: ClassVar[str] = "Celery eventlet, Redis"
+    sends: ClassVar[bool] = False
     pool: ClassVar[str] = "eventlet"
 
 
@@ -54,7 +65,9 @@ class CeleryPrefork(Celery):
     """Its default: a child for each core."""
 
     name: ClassVar[str] = "Celery prefork 2, Redis"
+    sends: ClassVar[bool] = False
     many: ClassVar[bool] = False
+    chords: ClassVar[bool] = True
     pool: ClassVar[str] = "prefork"
     most: ClassVar[int] = 2
 
@@ -63,22 +76,48 @@ class CelerySolo(Celery):
     """One task at a time."""
 
     name: ClassVar[str] = "Celery solo, Redis"
+    sends: ClassVar[bool] = False
     many: ClassVar[bool] = False
     pool: ClassVar[str] = "solo"
     most: ClassVar[int] = 1
 
 
-class CeleryGeventRabbitTuned(CeleryGeventTuned):
-    """Its best setting: with heartbeats its green loop waits 100 ms after each message."""
+class CeleryRabbit(Celery):
+    """With heartbeats its green loop waits 100 ms after each message."""
+
+    name: ClassVar[str] = "Celery gevent, RabbitMQ"
+    variant: ClassVar[str] = "rabbit"
+    redis: ClassVar[bool] = False
+    rabbit: ClassVar[bool] = True
+    bulk: ClassVar[bool] = False
+    portion: ClassVar[float] = 0.005
+    only: ClassVar[tuple[str, ...]] = ("noop", "sleep-100ms-c1000", "start")
+
+
+class CeleryRabbitTuned(CeleryGeventTuned):
+    """Its best setting there."""
 
     name: ClassVar[str] = "Celery gevent, RabbitMQ, tuned"
     variant: ClassVar[str] = "rabbit tuned"
     redis: ClassVar[bool] = False
     rabbit: ClassVar[bool] = True
+    chief: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
+    portion: ClassVar[float] = 0.5
+
+
+class CeleryRabbitPrefork(CeleryPrefork):
+    """Its default pool there."""
+
+    name: ClassVar[str] = "Celery prefork 2, RabbitMQ"
+    variant: ClassVar[str] = "rabbit prefork"
+    redis: ClassVar[bool] = False
+    rabbit: ClassVar[bool] = True
+    chords: ClassVar[bool] = False
+    portion: ClassVar[float] = 0.5
 
 
 if inside():
-    import time
     from collections.abc import Callable, Iterator
     from contextlib import contextmanager
     from typing import Any
@@ -94,24 +133,18 @@ if inside():
         app.conf.broker_heartbeat = 0
         app.conf.worker_enable_remote_control = False
         app.conf.worker_prefetch_multiplier = 4
-
-    @app.task(name="noop", ignore_result=not keeps_results())  # type: ignore[untyped-decorator]
-    def noop() -> None:
-        tick()
-
-    @app.task(name="sleep", ignore_result=not keeps_results())  # type: ignore[untyped-decorator]
-    def sleep(duration: float) -> None:
-        tick()
-        time.sleep(duration)
-        tick()
+    calls: dict[str, Any] = {
+        name: app.task(name=name, ignore_result=not keeps_results())(getattr(tasks, name))
+        for name in tasks.NAMES
+    }
+    noop = calls["noop"]
+    TOGETHER = 1000
 
     def load(task: str, count: int) -> None:
+        args = tuple(tasks.arguments(task).values())
         with app.producer_or_acquire() as producer:
             for _ in range(count):
-                if task == "noop":
-                    noop.apply_async(producer=producer)
-                else:
-                    sleep.apply_async((seconds(),), producer=producer)
+                calls[task].apply_async(args, producer=producer)
 
     @contextmanager
     def asking() -> Iterator[Callable[[], object]]:
@@ -120,3 +153,10 @@ if inside():
     def send_each(count: int) -> None:
         for _ in range(count):
             noop.delay()
+
+    def send_bulk(count: int) -> None:
+        for begin in range(0, count, TOGETHER):
+            celery.group(noop.si() for _ in range(min(TOGETHER, count - begin))).apply_async()
+
+    def chord(size: int) -> None:
+        celery.chord((noop.si() for _ in range(size)), noop.si()).apply_async().get(timeout=170)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, inside, keeps_results, rabbit_url, redis_url, seconds, variant
+from benchmarks import tasks
+from benchmarks.peers import Peer, inside, keeps_results, rabbit_url, redis_url, variant
 
 
 class Dramatiq(Peer):
     """The threads of its two processes together are the concurrency."""
 
     requirements: ClassVar[tuple[str, ...]] = ("dramatiq[redis,rabbitmq]==2.2.1", "gevent==26.9.0", "hiredis")
+    chief: ClassVar[bool] = True
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -39,7 +40,6 @@ class DramatiqRabbit(Dramatiq):
 
 
 if inside():
-    import time
     from collections.abc import Callable, Iterator
     from contextlib import contextmanager
     from typing import Any
@@ -63,23 +63,15 @@ if inside():
         broker.add_middleware(Results(backend=RedisBackend(url=redis_url())))
         options = {"store_results": True}
     dramatiq.set_broker(broker)
-
-    @dramatiq.actor(actor_name="noop", **options)  # type: ignore[untyped-decorator]
-    def noop() -> None:
-        tick()
-
-    @dramatiq.actor(actor_name="sleep", **options)  # type: ignore[untyped-decorator]
-    def sleep(duration: float) -> None:
-        tick()
-        time.sleep(duration)
-        tick()
+    calls: dict[str, Any] = {
+        name: dramatiq.actor(getattr(tasks, name), actor_name=name, **options) for name in tasks.NAMES
+    }
+    noop = calls["noop"]
 
     def load(task: str, count: int) -> None:
+        arguments = tasks.arguments(task)
         for _ in range(count):
-            if task == "noop":
-                noop.send()
-            else:
-                sleep.send(seconds())
+            calls[task].send(**arguments)
 
     @contextmanager
     def asking() -> Iterator[Callable[[], object]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, concurrency, inside, rabbit_url, seconds
+from benchmarks import async_tasks, tasks
+from benchmarks.peers import Peer, concurrency, inside, rabbit_url
 
 
 class Faststream(Peer):
@@ -15,6 +15,7 @@ class Faststream(Peer):
     name: ClassVar[str] = "faststream, RabbitMQ"
     requirements: ClassVar[tuple[str, ...]] = ("faststream[rabbit,cli]==0.7.8", "uvloop")
     rabbit: ClassVar[bool] = True
+    portion: ClassVar[float] = 0.5
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -22,41 +23,39 @@ class Faststream(Peer):
 
 
 if inside():
-    import asyncio
     import logging
+    from collections.abc import AsyncIterator
+    from contextlib import asynccontextmanager
 
     from faststream import FastStream  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from faststream.rabbit import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
         Channel,
         RabbitBroker,
+        RabbitQueue,
     )
+
+    from benchmarks.async_sending import Sending
 
     broker = RabbitBroker(
         rabbit_url(), default_channel=Channel(prefetch_count=concurrency()), log_level=logging.WARNING
     )
     app = FastStream(broker)
 
-    @broker.subscriber("noop")  # type: ignore[untyped-decorator]
     async def noop(body: str) -> None:
-        tick()
+        await async_tasks.noop()
 
-    @broker.subscriber("sleep")  # type: ignore[untyped-decorator]
-    async def sleep(duration: float) -> None:
-        tick()
-        await asyncio.sleep(duration)
-        tick()
+    for name in tasks.NAMES:
+        broker.subscriber(name)(noop if name == "noop" else getattr(async_tasks, name))
 
-    async def send(task: str, count: int) -> None:
+    @asynccontextmanager
+    async def session() -> AsyncIterator[None]:
         async with broker:
-            queue = task
-            await broker.declare_queue(_queue(queue))
-            for _ in range(count):
-                await broker.publish("" if task == "noop" else seconds(), queue)
+            for name in tasks.NAMES:
+                await broker.declare_queue(RabbitQueue(name))
+            yield
 
-    def _queue(name: str) -> object:
-        from faststream.rabbit import RabbitQueue  # type: ignore[import-not-found, unused-ignore]
+    async def send(task: str) -> None:
+        await broker.publish(next(iter(tasks.arguments(task).values()), ""), task)
 
-        return RabbitQueue(name)
-
-    def load(task: str, count: int) -> None:
-        asyncio.run(send(task, count))
+    sending = Sending(session, send)
+    load, send_each = sending.load, sending.send_each

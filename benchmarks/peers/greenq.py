@@ -5,21 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, inside, keeps_results, rabbit_url, redis_url, seconds, variant
+import greenq
+from benchmarks import tasks
+from benchmarks.peers import Peer, inside, keeps_results, rabbit_url, redis_url, variant
 
 
 class Greenq(Peer):
     """One worker process and its supervisor."""
 
     asks: ClassVar[bool] = True
+    bulk: ClassVar[bool] = True
     stores: ClassVar[bool] = True
+    portion: ClassVar[float] = 5.0
     pool: ClassVar[str] = "gevent"
+    most: ClassVar[int] = 1_000_000
+    """Concurrency that suits the pool."""
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
-        options = ["--app", f"{__name__}:app", "--pool", self.pool, "--concurrency", str(concurrency)]
+        options = ["--app", f"{__name__}:app", "--pool", self.pool, "-c", str(min(concurrency, self.most))]
         return [str(python), "-m", "greenq", "worker", *options]
+
+    def workers(self, python: Path, concurrency: int, processes: int) -> list[list[str]]:
+        """Give the command that starts so many processes: one supervisor watches over all."""
+        return [[*self.worker(python, concurrency), "--processes", str(processes)]]
 
 
 class GreenqSqlite(Greenq):
@@ -27,6 +36,9 @@ class GreenqSqlite(Greenq):
 
     name: ClassVar[str] = "greenq gevent, SQLite"
     variant: ClassVar[str] = "sqlite"
+    chief: ClassVar[bool] = True
+    chords: ClassVar[bool] = hasattr(greenq, "chord")
+    scales: ClassVar[bool] = True
 
 
 class GreenqRedis(Greenq):
@@ -35,38 +47,45 @@ class GreenqRedis(Greenq):
     name: ClassVar[str] = "greenq gevent, Redis"
     variant: ClassVar[str] = "redis"
     redis: ClassVar[bool] = True
+    chief: ClassVar[bool] = True
+    chords: ClassVar[bool] = hasattr(greenq, "chord")
+    scales: ClassVar[bool] = True
 
 
-class GreenqRedisEventlet(GreenqRedis):
+class GreenqEventlet(GreenqRedis):
     """Eventlet in gevent's place."""
 
     name: ClassVar[str] = "greenq eventlet, Redis"
+    sends: ClassVar[bool] = False
+    chief: ClassVar[bool] = False
+    chords: ClassVar[bool] = False
     pool: ClassVar[str] = "eventlet"
 
 
-class GreenqRedisPrefork(GreenqRedis):
+class GreenqPrefork(GreenqRedis):
     """Two children, as Celery has one for each core."""
 
     name: ClassVar[str] = "greenq prefork 2, Redis"
+    sends: ClassVar[bool] = False
     many: ClassVar[bool] = False
+    chief: ClassVar[bool] = False
+    portion: ClassVar[float] = 1.0
     pool: ClassVar[str] = "prefork"
-
-    def worker(self, python: Path, concurrency: int) -> list[str]:
-        """Give the command that starts one worker."""
-        return super().worker(python, 2)
+    most: ClassVar[int] = 2
 
 
-class GreenqRedisSolo(GreenqRedis):
+class GreenqSolo(GreenqRedis):
     """One task at a time."""
 
     name: ClassVar[str] = "greenq solo, Redis"
+    sends: ClassVar[bool] = False
     many: ClassVar[bool] = False
+    chief: ClassVar[bool] = False
+    chords: ClassVar[bool] = False
     variant: ClassVar[str] = "redis, unlimited"
+    portion: ClassVar[float] = 1.0
     pool: ClassVar[str] = "solo"
-
-    def worker(self, python: Path, concurrency: int) -> list[str]:
-        """Give the command that starts one worker."""
-        return super().worker(python, 1)
+    most: ClassVar[int] = 1
 
 
 class GreenqRabbit(Greenq):
@@ -75,36 +94,33 @@ class GreenqRabbit(Greenq):
     name: ClassVar[str] = "greenq gevent, RabbitMQ"
     variant: ClassVar[str] = "rabbit"
     rabbit: ClassVar[bool] = True
+    chief: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
 
 
 if inside():
-    import time
     from collections.abc import Callable, Iterator
     from contextlib import contextmanager
+    from typing import Any
 
     from greenq import GreenQ
 
-    if variant() in ("redis", "redis, unlimited", "pop", "loop"):
-        app = GreenQ("bench", broker=redis_url(), results=redis_url() if keeps_results() else None)
-    elif variant() == "rabbit":
+    if rabbit_url():
         app = GreenQ("bench", broker=rabbit_url(), results="rpc://" if keeps_results() else None)
+    elif redis_url():
+        app = GreenQ("bench", broker=redis_url(), results=redis_url() if keeps_results() else None)
     else:
         app = GreenQ("bench")
     # No pool ends a task in the thread that runs all others, so solo refuses a limit.
-    limit = None if variant().endswith("unlimited") else 60
-
-    @app.task(name="noop", ignore_result=not keeps_results(), time_limit=limit)
-    def noop() -> None:
-        tick()
-
-    @app.task(name="sleep", ignore_result=not keeps_results(), time_limit=limit)
-    def sleep(duration: float) -> None:
-        tick()
-        time.sleep(duration)
-        tick()
+    limit = None if variant().endswith("unlimited") else 600
+    calls: dict[str, Any] = {
+        name: app.task(name=name, ignore_result=not keeps_results(), time_limit=limit)(getattr(tasks, name))
+        for name in tasks.NAMES
+    }
+    noop = calls["noop"]
 
     def load(task: str, count: int) -> None:
-        call = noop.call() if task == "noop" else sleep.call(seconds())
+        call = calls[task].call(**tasks.arguments(task))
         app.send_many(call for _ in range(count))
 
     @contextmanager
@@ -114,3 +130,10 @@ if inside():
     def send_each(count: int) -> None:
         for _ in range(count):
             noop.delay()
+
+    def send_bulk(count: int) -> None:
+        call = noop.call()
+        app.send_many(call for _ in range(count))
+
+    def chord(size: int) -> None:
+        greenq.chord((noop.si() for _ in range(size)), noop.si()).apply_async().get(timeout=170)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, inside, keeps_results, redis_url, seconds
+from benchmarks import tasks
+from benchmarks.peers import Peer, inside, keeps_results, redis_url
 
 
 class Huey(Peer):
@@ -17,6 +17,7 @@ class Huey(Peer):
     redis: ClassVar[bool] = True
     asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
+    portion: ClassVar[float] = 0.5
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -33,31 +34,20 @@ if inside():
 
     monkey.patch_all()
 
-    import time
     from typing import Any
 
     import huey  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     app: Any = huey.RedisHuey(
-        "bench", url=f"{redis_url()}?max_connections=5000", results=keeps_results(), store_none=True
+        "bench", url=f"{redis_url()}?max_connections=20000", results=keeps_results(), store_none=True
     )
-
-    @app.task(name="noop")  # type: ignore[untyped-decorator]
-    def noop() -> None:
-        tick()
-
-    @app.task(name="sleep")  # type: ignore[untyped-decorator]
-    def sleep(duration: float) -> None:
-        tick()
-        time.sleep(duration)
-        tick()
+    calls: dict[str, Any] = {name: app.task(name=name)(getattr(tasks, name)) for name in tasks.NAMES}
+    noop = calls["noop"]
 
     def load(task: str, count: int) -> None:
+        arguments = tasks.arguments(task)
         for _ in range(count):
-            if task == "noop":
-                noop()
-            else:
-                sleep(seconds())
+            calls[task](**arguments)
 
     @contextmanager
     def asking() -> Iterator[Callable[[], object]]:

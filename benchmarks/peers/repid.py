@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, concurrency, inside, redis_url, seconds
+from benchmarks import async_tasks, tasks
+from benchmarks.peers import Peer, concurrency, inside, redis_url
 
 
 class Repid(Peer):
@@ -20,6 +20,7 @@ class Repid(Peer):
         "hiredis",
     )
     redis: ClassVar[bool] = True
+    chief: ClassVar[bool] = True
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -27,36 +28,24 @@ class Repid(Peer):
 
 
 if inside():
-    import asyncio
-
     import repid  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    from benchmarks.async_sending import Sending
 
     app = repid.Repid()
     server = repid.RedisServer(redis_url(), batch_size=100)
     app.servers.register_server("default", server, is_default=True)
     router = repid.Router()
-
-    @router.actor(channel="noop")  # type: ignore[untyped-decorator]
-    async def noop() -> None:
-        tick()
-
-    @router.actor(channel="sleep")  # type: ignore[untyped-decorator]
-    async def sleep(duration: float) -> None:
-        tick()
-        await asyncio.sleep(duration)
-        tick()
-
+    for name in tasks.NAMES:
+        router.actor(channel=name)(getattr(async_tasks, name))
     app.include_router(router)
 
-    async def send(task: str, count: int) -> None:
-        async with server.connection():
-            for _ in range(count):
-                payload = {} if task == "noop" else {"duration": seconds()}
-                headers = {"topic": task}
-                await app.send_message_json(channel=task, payload=payload, headers=headers)
+    async def send(task: str) -> None:
+        payload = tasks.arguments(task)
+        await app.send_message_json(channel=task, payload=payload, headers={"topic": task})
 
-    def load(task: str, count: int) -> None:
-        asyncio.run(send(task, count))
+    sending = Sending(server.connection, send)
+    load, send_each = sending.load, sending.send_each
 
     async def work() -> None:
         async with server.connection():

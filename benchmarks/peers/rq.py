@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, inside, keeps_results, redis_url, seconds
+from benchmarks import tasks
+from benchmarks.peers import Peer, inside, keeps_results, redis_url
 
 
 class Rq(Peer):
@@ -16,7 +16,10 @@ class Rq(Peer):
     many: ClassVar[bool] = False
     requirements: ClassVar[tuple[str, ...]] = ("rq==2.12.0", "hiredis")
     redis: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
+    bulk: ClassVar[bool] = True
     stores: ClassVar[bool] = True
+    portion: ClassVar[float] = 0.1
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -24,27 +27,35 @@ class Rq(Peer):
 
 
 if inside():
-    import time
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager
 
     import redis  # type: ignore[import-untyped, import-not-found, unused-ignore]
     import rq  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    def noop() -> None:
-        tick()
-
-    def sleep(duration: float) -> None:
-        tick()
-        time.sleep(duration)
-        tick()
+    connection = redis.Redis.from_url(redis_url())
+    queue = rq.Queue(connection=connection)
+    ttl = 500 if keeps_results() else 0
+    TOGETHER = 1000
 
     def load(task: str, count: int) -> None:
-        queue = rq.Queue(connection=redis.Redis.from_url(redis_url()))
-        ttl = 500 if keeps_results() else 0
-        arguments = () if task == "noop" else (seconds(),)
-        name = f"{__name__}.{task}"
-        jobs = [rq.Queue.prepare_data(name, arguments, result_ttl=ttl) for _ in range(count)]
-        queue.enqueue_many(jobs)
+        arguments = tuple(tasks.arguments(task).values())
+        for begin in range(0, count, TOGETHER):
+            some = range(min(TOGETHER, count - begin))
+            queue.enqueue_many(
+                [rq.Queue.prepare_data(f"benchmarks.tasks.{task}", arguments, result_ttl=ttl) for _ in some]
+            )
+
+    def send_bulk(count: int) -> None:
+        load("noop", count)
+
+    def send_each(count: int) -> None:
+        for _ in range(count):
+            queue.enqueue(tasks.noop, result_ttl=ttl)
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], object]]:
+        yield lambda: queue.enqueue(tasks.noop, result_ttl=ttl).latest_result(timeout=30)
 
     if __name__ == "__main__":
-        connection = redis.Redis.from_url(redis_url())
         rq.SimpleWorker(["default"], connection=connection).work(logging_level="WARNING")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, concurrency, inside, redis_url, seconds
+from benchmarks import async_tasks, tasks
+from benchmarks.peers import Peer, concurrency, inside, redis_url
 
 
 class Saq(Peer):
@@ -15,7 +15,9 @@ class Saq(Peer):
     name: ClassVar[str] = "saq, Redis"
     requirements: ClassVar[tuple[str, ...]] = ("saq[redis,hiredis]==0.26.4", "typing_extensions")
     redis: ClassVar[bool] = True
+    asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
+    portion: ClassVar[float] = 0.25
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -23,32 +25,46 @@ class Saq(Peer):
 
 
 if inside():
-    import asyncio
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import asynccontextmanager, contextmanager
     from typing import Any
 
     import saq  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
+    from benchmarks.async_sending import Sending
+
     queue: Any = saq.Queue.from_url(redis_url())
 
-    async def noop(context: Any) -> None:
-        tick()
+    def with_context(name: str) -> tuple[str, Callable[..., Any]]:
+        task = getattr(async_tasks, name)
 
-    async def sleep(context: Any, *, duration: float) -> None:
-        tick()
-        await asyncio.sleep(duration)
-        tick()
+        async def run(context: Any, **arguments: Any) -> None:
+            await task(**arguments)
+
+        return name, run
 
     settings = {
         "queue": queue,
-        "functions": [noop, sleep],
+        "functions": [with_context(name) for name in tasks.NAMES],
         "concurrency": concurrency(),
     }
 
-    async def send(task: str, count: int) -> None:
+    @asynccontextmanager
+    async def session() -> AsyncIterator[None]:
         await queue.connect()
-        for _ in range(count):
-            await (queue.enqueue("noop") if task == "noop" else queue.enqueue("sleep", duration=seconds()))
+        yield
         await queue.disconnect()
 
-    def load(task: str, count: int) -> None:
-        asyncio.run(send(task, count))
+    async def send(task: str) -> Any:
+        # Its own limit of ten seconds would end the tasks that are there to be looked at.
+        return await queue.enqueue(task, timeout=0, **tasks.arguments(task))
+
+    async def ask() -> object:
+        return await queue.apply("noop", timeout=30)
+
+    sending = Sending(session, send)
+    load, send_each = sending.load, sending.send_each
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], object]]:
+        yield lambda: sending.run(ask())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.ledger import tick
-from benchmarks.peers import Peer, inside, keeps_results, redis_url, seconds, variant
+from benchmarks import async_tasks, tasks
+from benchmarks.peers import Peer, inside, keeps_results, redis_url, variant
 
 
 class Taskiq(Peer):
@@ -16,6 +16,7 @@ class Taskiq(Peer):
     redis: ClassVar[bool] = True
     asks: ClassVar[bool] = True
     stores: ClassVar[bool] = True
+    portion: ClassVar[float] = 0.5
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -38,52 +39,35 @@ class TaskiqList(Taskiq):
 
 
 if inside():
-    import asyncio
-    from collections.abc import Callable, Iterator
-    from contextlib import contextmanager
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import asynccontextmanager, contextmanager
     from typing import Any
 
     import taskiq_redis  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    from benchmarks.async_sending import Sending
 
     kind = taskiq_redis.RedisStreamBroker if variant() == "stream" else taskiq_redis.ListQueueBroker
     broker: Any = kind(redis_url())
     if keeps_results():
         broker = broker.with_result_backend(taskiq_redis.RedisAsyncResultBackend(redis_url()))
+    calls: dict[str, Any] = {name: broker.task(name)(getattr(async_tasks, name)) for name in tasks.NAMES}
 
-    @broker.task("noop")  # type: ignore[untyped-decorator]
-    async def noop() -> None:
-        tick()
-
-    @broker.task("sleep")  # type: ignore[untyped-decorator]
-    async def sleep(duration: float) -> None:
-        tick()
-        await asyncio.sleep(duration)
-        tick()
-
-    async def send(task: str, count: int) -> None:
+    @asynccontextmanager
+    async def session() -> AsyncIterator[None]:
         await broker.startup()
-        for _ in range(count):
-            await (noop.kiq() if task == "noop" else sleep.kiq(seconds()))
+        yield
         await broker.shutdown()
 
-    def load(task: str, count: int) -> None:
-        asyncio.run(send(task, count))
+    async def send(task: str) -> Any:
+        return await calls[task].kiq(**tasks.arguments(task))
 
-    async def send_some(count: int) -> None:
-        await broker.startup()
-        for _ in range(count):
-            await noop.kiq()
-        await broker.shutdown()
+    async def ask() -> object:
+        return await (await send("noop")).wait_result(check_interval=0.0005, timeout=30)
 
-    def send_each(count: int) -> None:
-        asyncio.run(send_some(count))
+    sending = Sending(session, send)
+    load, send_each = sending.load, sending.send_each
 
     @contextmanager
     def asking() -> Iterator[Callable[[], object]]:
-        async def ask() -> object:
-            return await (await noop.kiq()).wait_result(check_interval=0.0005, timeout=30)
-
-        with asyncio.Runner() as runner:
-            runner.run(broker.startup())
-            yield lambda: runner.run(ask())
-            runner.run(broker.shutdown())
+        yield lambda: sending.run(ask())

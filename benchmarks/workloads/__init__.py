@@ -1,4 +1,4 @@
-"""What is measured: one small file here for each workload."""
+"""What is measured: one small file here for each kind, with its `WORKLOADS`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 from benchmarks.peers import Peer
 from benchmarks.place import Place
 
-__all__ = ["Column", "Figures", "Workload", "workloads"]
+__all__ = ["DRAINED", "LEAST", "Column", "Figures", "Workload", "workloads"]
 
 Figures = dict[str, float]
 """What one measurement gives."""
+LEAST = 50
+"""Tasks of one measurement, at least."""
 
 
 @dataclass(frozen=True)
@@ -32,32 +33,50 @@ class Column:
     digits: int = 0
 
 
+DRAINED = Column("per second", "rate"), Column("CPU µs/task", "cpu"), Column("RSS MiB", "rss")
+"""What `benchmarks.drain.drain` finds."""
+
+
+@dataclass(frozen=True)
 class Workload(ABC):
     """One way to use a task queue.
 
-    Attributes:
+    Parameters:
         name: for the command line.
         title: for the table.
         compared: the figure that peers are compared by.
         higher: whether more of it is better.
         columns: what the table shows; the first one's spread too.
         ideal: what nothing can pass, if there is such a thing.
+        most: tasks of one measurement, at most.
+        times: tasks of one measurement, as a multiple of those of others.
+        chiefs: whether only `Peer.chief` and yardsticks are measured.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    compared: ClassVar[str] = "rate"
-    higher: ClassVar[bool] = True
-    columns: ClassVar[tuple[Column, ...]] = (
-        Column("per second", "rate"),
-        Column("CPU µs/task", "cpu"),
-        Column("RSS MiB", "rss"),
-    )
-    ideal: ClassVar[float | None] = None
+    name: str
+    title: str
+    compared: str = "rate"
+    higher: bool = True
+    columns: tuple[Column, ...] = DRAINED
+    ideal: float | None = None
+    most: int | None = None
+    times: float = 1.0
+    chiefs: bool = False
+
+    def takes(self, peer: Peer) -> bool:
+        """Whether this peer is measured."""
+        if peer.only:
+            return self.name in peer.only and self.suits(peer)
+        return (peer.chief or not self.chiefs) and self.suits(peer)
 
     def suits(self, peer: Peer) -> bool:
         """Whether it makes sense for this peer."""
         return True
+
+    def tasks(self, peer: Peer, count: int) -> int:
+        """How many tasks this peer is given where `count` is usual."""
+        asked = max(LEAST, int(count * self.times * peer.portion))
+        return min(asked, self.most) if self.most else asked
 
     @abstractmethod
     def measure(self, peer: Peer, place: Place, count: int) -> Figures:
@@ -70,14 +89,8 @@ class Workload(ABC):
 
 
 def workloads() -> list[Workload]:
-    """One of each, by name."""
-    found = []
+    """Give all, as one reads them: by file, and in the order of each file."""
+    found: list[Workload] = []
     for module in pkgutil.iter_modules(__path__):
-        imported = importlib.import_module(f"{__name__}.{module.name}")
-        members = [member for member in vars(imported).values() if isinstance(member, type)]
-        found += [
-            member()
-            for member in members
-            if issubclass(member, Workload) and member.__module__ == imported.__name__
-        ]
-    return sorted(found, key=lambda workload: workload.name)
+        found += importlib.import_module(f"{__name__}.{module.name}").WORKLOADS
+    return found

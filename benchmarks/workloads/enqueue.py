@@ -1,27 +1,41 @@
-"""Sending calls one by one, confirmed if that is how the system ships, while no worker runs."""
+"""Sending calls while no worker runs, confirmed if that is how the system ships."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
 
 from benchmarks.peers import Peer
-from benchmarks.place import Place
+from benchmarks.place import Job, Place
 from benchmarks.serving import ask
 from benchmarks.workloads import Column, Figures, Workload
 
+__all__ = ["WORKLOADS"]
 
+SENT = Column("per second", "rate"), Column("CPU µs/call", "cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Enqueue(Workload):
-    """What a producer waits for."""
+    """What a producer waits for.
 
-    name: ClassVar[str] = "enqueue"
-    title: ClassVar[str] = "sending one by one"
-    columns: ClassVar[tuple[Column, ...]] = (Column("per second", "rate"), Column("CPU µs/call", "cpu"))
+    Parameters:
+        question: the name of a function in `benchmarks.asking`.
+    """
+
+    question: str
 
     def suits(self, peer: Peer) -> bool:
-        """Whether the peer's module says how to send."""
-        return peer.asks
+        """Whether the peer's module says how to send, and not like that of another configuration."""
+        return peer.sends and (peer.bulk or self.question != "bulk")
 
     def measure(self, peer: Peer, place: Place, count: int) -> Figures:
         """Measure once; see `Workload`."""
-        found: Figures = ask(peer, place, "sends", count, concurrency=1000, worker=False)
-        return found
+        job = Job(task="noop", count=count)
+        found: Figures = ask(peer, place, self.question, job, worker=False)
+        return found | {"tasks": count}
+
+
+WORKLOADS = (
+    Enqueue("enqueue", "sending one by one", columns=SENT, question="sends"),
+    Enqueue("bulk", "sending many together", columns=SENT, question="bulk"),
+)

@@ -1,4 +1,4 @@
-"""What the ground allows: loops without any task queue around them, on messages that greenq has sent."""
+"""What Redis allows: loops without any task queue around them, on messages that greenq has sent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from benchmarks.peers import Peer, inside, redis_url, variant
 
 
 class Yardstick(Peer):
-    """One thread, one connection, no waiting: what sleeps is not for it."""
+    """One thread, one connection, no waiting."""
 
     redis: ClassVar[bool] = True
-    many: ClassVar[bool] = False
+    only: ClassVar[tuple[str, ...]] = ("noop",)
+    portion: ClassVar[float] = 10.0
 
     def worker(self, python: Path, concurrency: int) -> list[str]:
         """Give the command that starts one worker."""
@@ -51,35 +52,14 @@ BATCH = 100
 
 if inside():
     import json
-    import socket
     import time
     from base64 import b64decode
-    from typing import Any
-    from urllib.parse import urlsplit
 
     from benchmarks.peers import greenq
+    from benchmarks.redis_link import Link
 
     def load(task: str, count: int) -> None:
         greenq.load(task, count)
-
-    class Link:
-        """One connection, one command at a time."""
-
-        def __init__(self, url: str) -> None:
-            import hiredis
-
-            parts = urlsplit(url)
-            self._socket = socket.create_connection((parts.hostname, parts.port))
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._reader = hiredis.Reader()
-
-        def do(self, *words: bytes) -> Any:
-            self._socket.sendall(
-                b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
-            )
-            while (reply := self._reader.gets()) is False:
-                self._reader.feed(self._socket.recv(1 << 20))
-            return reply
 
     def call(raw: bytes) -> None:
         envelope = json.loads(raw)
