@@ -80,7 +80,11 @@ class Signal:
         with self._lock:
             self._is_set = True
             for wake in self._wake:
-                wake()
+                try:
+                    wake()
+                except Exception:
+                    # Its hub or loop is gone, and who waited there with it: the others still wait.
+                    continue
             self._wake.clear()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -256,4 +256,6 @@ def _read_list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
         else:
             item, at = _read_value(data, at, depth)
             items.append(item)
+    if at != end:
+        raise Malformed("a header is longer than its list")
     return items, end

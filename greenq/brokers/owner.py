@@ -28,6 +28,10 @@ class Late(Exception):
         super().__init__("the call had begun" if begun else "the call had not begun")
 
 
+def _nothing() -> None:
+    return None
+
+
 class _Call:
     __slots__ = ("begun", "dropped", "ended", "error", "fn", "lock", "undo", "value")
 
@@ -50,6 +54,7 @@ class _Call:
             self.value = self.fn()
         except BaseException as error:
             self.error = error
+        self.fn = _nothing
         with self.lock:
             self.ended.set()
             unwanted = self.dropped and self.error is None
@@ -61,6 +66,9 @@ class _Call:
         with self.lock:
             if not self.ended.is_set:
                 self.dropped = True
+            if self.dropped and not self.begun:
+                # It stays in line for as long as the owner is stuck; what it was to send need not.
+                self.fn, self.undo = _nothing, None
             return self.dropped
 
 

@@ -96,6 +96,41 @@ def test_a_green_thread_is_woken_by_another_before_the_hub_looks_at_its_sockets(
     assert turns[0] < 10
 
 
+def test_one_whose_hub_is_gone_keeps_nobody_waiting() -> None:
+    signal = native.Signal()
+    entered = native.Signal()
+
+    def wait_and_vanish() -> None:
+        """Leave a waiter behind in a hub that ends with this thread."""
+        if "gevent" in WORLD:
+            import gevent
+
+            gevent.spawn(signal.wait, 60)
+            gevent.sleep(0.01)
+            gevent.get_hub().destroy(destroy_loop=True)
+        elif "eventlet" in WORLD:
+            import eventlet
+
+            eventlet.spawn(signal.wait, 60)
+            eventlet.sleep(0.01)
+
+    vanishing = native.start(wait_and_vanish, "vanishing")
+    assert vanishing.join(20)
+
+    def wait() -> None:
+        entered.set()
+        woken.append(signal.wait(20))
+
+    woken: list[bool] = []
+    waiting = native.start(wait, "waiting")
+    assert entered.wait(20)
+    while len(signal._wake) < (1 if WORLD == "plain" else 2):
+        pause(0.001)
+    signal.set()
+    assert waiting.join(20)
+    assert woken == [True]
+
+
 def test_no_wakeup_is_lost_between_many_threads() -> None:
     for _ in range(300):
         there, back = native.Signal(), native.Signal()

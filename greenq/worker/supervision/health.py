@@ -24,6 +24,8 @@ __all__ = ["Health", "address_of"]
 MOST_CONNECTIONS = 32
 CLIENT_TIME = 5.0
 """Seconds that a connection may live."""
+AGAIN_AFTER = 1.0
+"""Seconds without listening when no connection can be accepted."""
 LONGEST_REQUEST = 8 * 1024
 REASONS = {
     200: "OK",
@@ -57,6 +59,7 @@ class Health:
         self._path = ""
         self._selector: selectors.BaseSelector | None = None
         self._connections: dict[Connection, None] = {}
+        self._again_at: float | None = None
         family, address = address_of(place)
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -89,11 +92,16 @@ class Health:
     @property
     def due(self) -> list[float]:
         """When `tidy` must be called, on the clock of `time.monotonic()`."""
-        return [connection.until for connection in self._connections][:1]
+        due = [connection.until for connection in self._connections][:1]
+        return due if self._again_at is None else [*due, self._again_at]
 
     def tidy(self) -> None:
-        """End the connections that have lived too long."""
+        """End the connections that have lived too long, and listen again after a pause."""
         now = time.monotonic()
+        if self._again_at is not None and self._again_at <= now:
+            assert self._selector is not None
+            self._again_at = None
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         for connection in list(self._connections):
             if connection.until > now:
                 return  # they are in the order of their age
@@ -104,7 +112,7 @@ class Health:
         for connection in list(self._connections):
             self._drop(connection)
         if self._listener.fileno() >= 0:
-            if self._selector is not None:
+            if self._selector is not None and self._again_at is None:
                 self._selector.unregister(self._listener)
             self._listener.close()
             if self._path:
@@ -121,6 +129,10 @@ class Health:
             # It went away again, or no more files may be opened: then the oldest makes room too.
             if self._connections:
                 self._drop(next(iter(self._connections)))
+            else:
+                # Who waits there would be reported again at once, and again: a loop that never rests.
+                self._selector.unregister(self._listener)
+                self._again_at = time.monotonic() + AGAIN_AFTER
             return
         client.setblocking(False)
         connection = Connection(client, self._answer)

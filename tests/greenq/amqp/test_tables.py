@@ -57,6 +57,17 @@ def test_nesting_is_bounded_both_ways() -> None:
         read_table(data, 0)
 
 
+@pytest.mark.parametrize(
+    "item", [b"S\0\0\0\7abc", b"x\0\0\0\7abc", b"A\0\0\0\5VV", b"l\0\0\0", b"F\0\0\0\4\1aV"]
+)
+def test_a_list_whose_item_reaches_beyond_it_is_malformed(item: bytes) -> None:
+    items = b"A" + len(item).to_bytes(4, "big") + item
+    following = b"\5aftert\1"
+    table = b"\1l" + items + following
+    with pytest.raises(Malformed):
+        read_table(len(table).to_bytes(4, "big") + table, 0)
+
+
 def test_damaged_tables_are_malformed_and_nothing_worse() -> None:
     chance = random.Random(7)
     whole = write_table(EVERYTHING)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
 import re
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +27,7 @@ from greenq.brokers.transports import parse
 from greenq.errors import BrokerError, BrokerUnreachable, ConfigError, PublishError
 from greenq.message import Depth, Verdict
 from greenq.testing.messages import PATIENCE, ids, make, many, settle, take
+from pools import native
 from tests.backends import postgres
 from tests.documents import blocks
 from tests.servers import free_port
@@ -259,6 +262,25 @@ class TestTheOwner:
         assert not caught.value.begun
         assert owner.call(lambda: "next", PATIENCE) == "next"
         assert undone == ["taken"]
+        assert owner.close(PATIENCE)
+
+    def test_what_a_late_call_was_to_send_is_let_go_while_the_owner_is_stuck(self) -> None:
+        class Body:
+            pass
+
+        owner = Owner("test", lambda: None)
+        release = native.Signal()
+        with pytest.raises(Late):
+            owner.call(release.wait, 0.05)
+        body = Body()
+        alive = weakref.ref(body)
+        with pytest.raises(Late):
+            owner.call(lambda body=body: body, 0.01, lambda _, body=body: body)  # type: ignore[misc]
+        del body
+        gc.collect()
+        assert alive() is None
+        release.set()
+        assert owner.call(lambda: "next", PATIENCE) == "next"
         assert owner.close(PATIENCE)
 
     def test_a_forked_child_begins_anew(self, broker: Broker) -> None:

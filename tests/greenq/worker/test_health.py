@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import itertools
 import json
 import os
 import selectors
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,10 @@ from greenq.worker.supervision import health
 from greenq.worker.supervision.health import MOST_CONNECTIONS, Health, address_of
 from tests.greenq.worker.conftest import PATIENCE, Shop, until
 from tests.servers import free_port, start_redis
+
+
+def raise_emfile(*_: object) -> object:
+    raise OSError(errno.EMFILE, "too many open files")
 
 
 class Loop:
@@ -141,6 +148,39 @@ class TestClientsThatMeanNoGood:
         for client in idle:
             client.close()
         until(lambda: not loop.health._connections)
+
+    def test_without_a_free_file_it_rests_and_answers_later(
+        self, loop: Loop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health, "AGAIN_AFTER", 0.3)
+        listener = loop.health._listener
+        refused: list[float] = []
+
+        class Exhausted:
+            def accept(self) -> object:
+                refused.append(time.monotonic())
+                if len(refused) > 3:
+                    return listener.accept()
+                raise OSError(errno.EMFILE, "too many open files")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(listener, name)
+
+        monkeypatch.setattr(loop.health, "_listener", Exhausted())
+        assert b"200 OK" in loop.ask(b"GET /live HTTP/1.1\r\n\r\n")
+        assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(refused))
+
+    def test_while_it_rests_it_can_be_closed(self, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(health, "MOST_CONNECTIONS", 1)
+        monkeypatch.setattr(loop.health, "_again_at", None)
+        loop.turning = False
+        loop.thread.join()
+        with loop.connect():
+            monkeypatch.setattr(socket.socket, "accept", raise_emfile)
+            loop.health._accept()
+        assert loop.health.due
+        loop.health.close()
+        assert not loop.selector.get_map()
 
     def test_one_that_resets_its_connection_ends_nothing(self, loop: Loop) -> None:
         for _ in range(5):
