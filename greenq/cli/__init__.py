@@ -5,6 +5,9 @@ Importing this package imports no click and no command; each command is imported
 
 from __future__ import annotations
 
+import signal
+import sys
+
 __all__ = ["main"]
 
 
@@ -17,6 +20,9 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always; the codes are in `greenq.cli.ending`.
     """
+    if arguments is None and sys.argv[1:2] == ["worker"]:
+        # Whoever stops it before its supervisor listens would end it by the signal; so that hears of it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP))
     try:
         from greenq.cli.ending import run
     except KeyboardInterrupt:

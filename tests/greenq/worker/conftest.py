@@ -7,25 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from greenq import AsyncResult, GreenQ
+from tests.waiting import PATIENCE, until
 
 HERE = Path(__file__).parent
-PATIENCE = 60.0
-"""Seconds until a test gives up waiting: generous, for a machine that is busy with other things."""
-
-
-def until(condition: Callable[[], object], timeout: float = PATIENCE, what: str = "") -> None:
-    """Wait until `condition` holds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"did not happen in {timeout} s: {what or condition}"
-        time.sleep(0.01)
+ROOT = HERE.parents[2]
 
 
 class Worker:
@@ -103,7 +94,7 @@ class Shop:
         process = subprocess.Popen(
             [sys.executable, *through, "-m", "greenq", "worker", "-A", "shop", *arguments],
             cwd=self.path,
-            env={**os.environ, "PYTHONPATH": str(HERE), **(env or {})},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", **(env or {})},
             stdout=stream,
             stderr=stream,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,24 @@ def test_sigterm_lets_two_hundred_running_tasks_finish(shop: Shop) -> None:
     depth = shop.depth()
     assert (depth.leased, depth.dead) == (0, 0)
     assert started(shop) + depth.ready + (1 if "too late" not in str(shop.lines()) else 0) >= 201
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_there_is_a_supervisor_is_heard_by_it(shop: Shop, signum: signal.Signals) -> None:
+    worker = shop.worker("-P", "threads", "-c", "2", ready=False)
+    until(lambda: signum in blocked(worker.process.pid), what="the command began")
+    worker.signal(signum)
+    if signum == signal.SIGHUP:  # no terminal was closed: its workers are replaced
+        until(lambda: "replacing the workers" in worker.output, what=worker.output)
+        worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0, worker.output
+
+
+def blocked(pid: int) -> set[int]:
+    """The signals that a process has put off."""
+    mask = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigBlk" in line)
+    bits = int(mask.split()[1], 16)
+    return {number for number in range(1, 65) if bits >> (number - 1) & 1}
 
 
 def test_a_second_sigterm_puts_running_tasks_back(shop: Shop) -> None:
