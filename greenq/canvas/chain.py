@@ -84,6 +84,10 @@ class chain(Signature):
                 step.link_error(errback)
         return steps
 
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send its first step; returns the last one's result. See `Signature.apply_async`."""
+        return super().apply_async(args, kwargs, **options) if self.tasks else None
+
     # ── applying ─────────────────────────────────────────────────────────────────────────────────────────
 
     def compose(self, composition: Composition, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Any:

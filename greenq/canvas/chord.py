@@ -119,7 +119,8 @@ class chord(Signature):
         body.lighten()
         merged.pop("chain", None)
         merged.pop("chord", None)
-        before = header.freeze(group_id=group_id, chord=body, root_id=body.root_id)
+        follows = None if body.is_void() else body
+        before = header.freeze(group_id=group_id, chord=follows, root_id=body.root_id)
         if header.tasks:
             before = header.compose(composition, args, kwargs, {**merged, "task_id": group_id, **delay})
         else:

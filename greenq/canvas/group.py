@@ -69,6 +69,10 @@ class group(Signature):
     def _cloned_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return {**kwargs, "tasks": [task.clone() for task in kwargs["tasks"]]}
 
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send all members; returns a `GroupResult`. See `Signature.apply_async`."""
+        return super().apply_async(args, kwargs, **options) if self.tasks else self.freeze()
+
     # ── applying ─────────────────────────────────────────────────────────────────────────────────────────
 
     def compose(self, composition: Composition, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Any:
@@ -151,7 +155,7 @@ class group(Signature):
             )
             for index, task in enumerate(self.tasks)
         ]
-        return GroupResult(id, results, app=self.app)
+        return GroupResult(id, results, app=self._found_app())
 
     _freeze = freeze
 
