@@ -243,6 +243,23 @@ class Request:
         """How often it stands in for another task."""
         return self.fields.get("replaced_task_nesting") or 0
 
+    def as_execution_options(self) -> dict[str, Any]:
+        """The call's own options, as `Task.apply_async` takes them."""
+        hard, soft = self.timelimit
+        options = {
+            "task_id": self.id, "root_id": self.root_id, "parent_id": self.parent_id,
+            "group_id": self.group, "group_index": self.group_index, "shadow": self.shadow,
+            "chord": self.chord, "chain": self.chain, "link": self.callbacks, "link_error": self.errbacks,
+            "expires": self.expires, "time_limit": hard, "soft_time_limit": soft, "headers": self.headers,
+            "retries": self.retries, "reply_to": self.reply_to, "ignore_result": self.ignore_result,
+            "replaced_task_nesting": self.replaced_task_nesting, "origin": self.origin,
+        }  # fmt: skip
+        names = self.stamped_headers
+        if names is not None and self.stamps is not None:
+            options |= {"stamped_headers": names}
+            options |= {name: value for name, value in self.stamps.items() if name in names}
+        return options
+
     # ── the message ──────────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -52,8 +52,8 @@ class AbortableAsyncResult(AsyncResult[R]):
         assert self._source is not None
         if store.reply_to is not None:
             raise ResultStoreError(
-                f"task {self.id} cannot be aborted: results are sent to the caller and not kept; set results.url "
-                "to a store that the worker can read, such as Redis, a database or sqlite"
+                f"task {self.id} cannot be aborted: results are sent to the caller and not kept; set "
+                "results.url to a store that the worker can read, such as Redis, a database or sqlite"
             )
         wish = Result(self.id, ABORTED, expires=getattr(self._source, "result_expires", None))
         store.encode(wish)
@@ -100,7 +100,7 @@ class AbortableTask(Task[P, R]):
         return self.AsyncResult(task_id or request.id).is_aborted()
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
-        """Store a state of the running task, but never over the wish that it stop; see `Task.update_state`."""
+        """Store a state of the running task, but not over the wish that it stop; see `Task.update_state`."""
         if not self.is_aborted(task_id):
             super().update_state(task_id, state, meta)
 

@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from greenq.canvas.replacing import Replaced
 from greenq.errors import (
     EncodeError,
     GreenqError,
@@ -112,6 +113,15 @@ class Endings:
         """It raised Ignore: nothing is recorded; acknowledged."""
         log.info("%s is ignored, as it asked", _name(request))
         return Outcome(delivery, settlement=self._ack(delivery, handler), state=IGNORED)
+
+    def replaced(self, delivery: Delivery, handler: Handler, request: Request, signal: Replaced) -> Outcome:
+        """It put another in its place: nothing is recorded; what stands in is sent, this one acknowledged."""
+        log.info("%s is replaced, as it asked", _name(request))
+        outcome = Outcome(delivery, settlement=self._ack(delivery, handler), state=IGNORED)
+        if signal.composition is not None:
+            outcome.publishes = tuple(signal.composition.messages)
+            outcome.openings = tuple(signal.composition.openings)
+        return outcome
 
     def rejected(self, delivery: Delivery, handler: Handler, request: Request, signal: Reject) -> Outcome:
         """It raised Reject: nothing is recorded; requeued if it says so, else dead-lettered."""

@@ -139,7 +139,7 @@ def entomb(app: GreenQ, name: str, id: str, limit: float) -> None:
     from greenq.errors import ConfigError, TimeLimitExceeded
     from greenq.failures import describe, plain
     from greenq.message import FAILURE, Result
-    from greenq.worker.endings import now
+    from greenq.worker.records import now
 
     store = app.results
     if store is None or store.reply_to is not None:
