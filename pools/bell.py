@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 from pools import native
-from pools.wakeup import current_hub
 
 __all__ = ["Bell"]
 
@@ -48,11 +47,15 @@ class Bell:
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for a ring; True if it came."""
-        here = current_hub()
-        if here is None or here[0] != "gevent" or "pools.taskcalls" in sys.modules:
+        loaded = sys.modules
+        local = loaded.get("gevent._hub_local")
+        if local is None or "eventlet.hubs" in loaded or "pools.taskcalls" in loaded:
             return self._wait_elsewhere(timeout)
-        loop = here[1].loop
-        resume = sys.modules["greenlet"].getcurrent().switch
+        hub = local.get_hub_if_exists()
+        if hub is None:
+            return self._wait_elsewhere(timeout)
+        loop = hub.loop
+        resume = loaded["greenlet"].getcurrent().switch
         far, timer = loop.async_(), loop.timer(max(0.0, timeout))
         far.start(resume)
         timer.start(resume)
@@ -63,7 +66,7 @@ class Bell:
         try:
             # Whatever else switches to a green thread is no ring: only the timer ends the wait besides.
             while not self._rung and timer.active:
-                here[1].switch()
+                hub.switch()
         finally:
             with self._lock:  # which `ring` holds: nobody rings what is closed
                 self._home, self._loop, self._resume, self._far = 0, None, None, None

@@ -6,6 +6,7 @@ eventlet is in maintenance: its authors ask users to move on. For programs that 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any, ClassVar, cast
 
 import eventlet
@@ -39,8 +40,8 @@ def _current_hub() -> Hub:
     hub = get_hub()
     call_later = hub.schedule_call_global
 
-    def soon(fn: Callable[..., object], *args: Any) -> None:
-        call_later(0, fn, *args)
+    def soon(fn: Callable[..., object], *args: Any) -> object:
+        return cast("object", call_later(0, fn, *args))
 
     def later(seconds: float, fn: Callable[[], object], *, keep_alive: bool) -> Callable[[], object]:
         return cast("Callable[[], object]", call_later(seconds, fn).cancel)
@@ -54,6 +55,7 @@ def _current_hub() -> Hub:
         switch=hub.switch,
         park=park,
         soon=soon,
+        never=methodcaller("cancel"),
         soon_from_outside=doorbell(hub).ring,
         later=later,
         start=eventlet.spawn,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any, ClassVar
 
 import gevent
@@ -49,6 +50,7 @@ def _current_hub() -> Hub:
         switch=hub.switch,
         park=hub.switch,
         soon=loop.run_callback,
+        never=methodcaller("stop"),
         soon_from_outside=loop.run_callback_threadsafe,
         later=later,
         start=gevent.spawn,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from greenlet import greenlet
 
@@ -31,6 +31,7 @@ class Hub:
         park: the same for a green thread of the pool; returns what it is later switched to with. None of its
             frames refers to the green thread, or that could not end once nobody else refers to it.
         soon: has a function called in the hub; from the hub's own native thread only.
+        never: takes back what `soon` returned; harmless if it was called.
         soon_from_outside: the same from any native thread.
         later: see `Later`.
         start: starts an ordinary green thread of the library.
@@ -41,6 +42,7 @@ class Hub:
     switch: Callable[[], object]
     park: Callable[[], object]
     soon: Callable[..., object]
+    never: Callable[[Any], object]
     soon_from_outside: Callable[..., object]
     later: Later
     start: Callable[[Callable[[], None]], object]
@@ -48,25 +50,23 @@ class Hub:
 
 
 class GreenWaiter:
-    """A green thread that waits for the pool; may be woken often, goes on once."""
+    """A green thread that waits for the pool; may be woken often, goes on once.
 
-    __slots__ = ("_soon", "_thread", "left", "woken")
+    Attributes:
+        woken: what `Hub.soon` returned as it was woken; None before.
+    """
+
+    __slots__ = ("_soon", "_switch", "woken")
 
     def __init__(self, thread: greenlet, soon: Callable[..., object]) -> None:
-        self._thread = thread
+        self._switch = thread.switch
         self._soon = soon
-        self.woken = False
-        self.left = False
+        self.woken: Any = None
 
     def wake(self) -> None:
         """Let it go on; in the hub's native thread."""
-        if not self.woken:
-            self.woken = True
-            self._soon(self._resume)
-
-    def _resume(self) -> None:
-        if not self.left:
-            self._thread.switch()
+        if self.woken is None:
+            self.woken = self._soon(self._switch)
 
 
 class OutsideWaiter:

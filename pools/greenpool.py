@@ -93,13 +93,15 @@ class GreenPool(GreenThreads):
         try:
             if timeout is not None:
                 cancel = self._hub.later(max(0.0, timeout), waiter.wake, keep_alive=True)
-            while not waiter.woken:
+            while waiter.woken is None:
                 self._hub.switch()
         except BaseException:
             self._soon(self._wake)  # it may have been woken for a slot that the next one can have
             raise
         finally:
-            waiter.left = True
+            if waiter.woken is not None:
+                # Something else may have switched here first, and nothing may switch to what it does next.
+                self._hub.never(waiter.woken)
             if cancel is not None:
                 cancel()
             if waiter in waiters:

@@ -41,20 +41,16 @@ def original(module: str, name: str) -> Any:
 
 
 # The originals stay what they are whenever the library is patched: looking them up once is enough.
-_allocate_lock = original("_thread", "allocate_lock")
 _start_new_thread = original("_thread", "start_new_thread")
 _get_native_id: Callable[[], int] = original("_thread", "get_native_id")
+Lock: Callable[[], LockType] = original("_thread", "allocate_lock")
+"""Makes a real mutex: it blocks the native thread, so hold it for a few instructions only.
+
+It is the interpreter's own, with no Python code around it: an exception that `Pool.interrupt` raises in a
+native thread could come between taking a lock there and the ``with`` block that gives it back.
+"""
 get_ident: Callable[[], int] = original("_thread", "get_ident")
 """The identifier of the native thread that calls, also where `threading.get_ident` tells green ones apart."""
-
-
-def Lock() -> LockType:
-    """Make a real mutex: it blocks the native thread, so hold it for a few instructions only.
-
-    It is the interpreter's own, with no Python code around it: an exception that `Pool.interrupt` raises in
-    a native thread could come between taking a lock there and the ``with`` block that gives it back.
-    """
-    return _allocate_lock()  # type: ignore[no-any-return]
 
 
 class Signal:
@@ -67,7 +63,7 @@ class Signal:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._lock: LockType = _allocate_lock()
+        self._lock = Lock()
         self._wake: list[Callable[[], object]] = []
 
     @property

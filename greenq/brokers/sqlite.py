@@ -114,16 +114,21 @@ class SqliteBroker(Broker):
         self._process = Process(process, seconds, owner, os.getpid())
 
     def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
-        process = self._leased()
+        process = self._process
+        if self._closed or process is None or process.pid != os.getpid():
+            process = self._leased()
         if n < 1:
             return []
         fence = int.from_bytes(os.urandom(8)) >> 2
 
         def take(session: Session) -> object:
-            if not leases.current(session, process.name, process.owner):
+            alive, due = leases.current(session, process.name, process.owner)
+            if not alive:
                 process.owner = leases.renew(session, process.name, process.owner, process.seconds)
-            reenter(session)
-            promote(session)
+            if not session.entered:
+                reenter(session)
+            if due:
+                promote(session)
             batches = claim(session, queues, n, process.owner, fence)
             return (process.owner, batches) if batches else AGAIN
 

@@ -33,6 +33,7 @@ class Keys:
         self.unacked_mutex = prefix + address.unacked_mutex
         self.list_of = lru_cache(1024)(self._list_of)
         self.lists = lru_cache(1024)(self._lists)
+        self.leased = lru_cache(1024)(self._leased)
 
     def _list_of(self, queue: str, priority: int) -> str:
         step = self.steps[bisect(self.steps, priority) - 1]
@@ -48,7 +49,7 @@ class Keys:
         known = sep and step.isdecimal() and int(step) in self.steps
         return (queue if known else name).removeprefix(self.prefix)
 
-    def leased(self, process: str) -> str:
+    def _leased(self, process: str) -> str:
         """The hash of what a process holds."""
         return f"{self.prefix}greenq.leased:{process}"
 

@@ -198,7 +198,8 @@ def lasting(result: Result) -> str:
 
 def settle(client: Client, keys: Keys, settlements: Sequence[Settlement], deadline: float) -> list[bool]:
     """End leases; for each whether it was still held."""
-    process = _token(settlements[0].delivery)[0]
+    first = settlements[0].delivery.token
+    process = first[0] if type(first) is tuple and first else ""
     fields: list[str] = []
     for settlement in settlements:
         delivery, token = settlement.delivery, settlement.delivery.token

@@ -13,12 +13,13 @@ from greenq.brokers.base import Broker
 from greenq.brokers.sqlite import SqliteBroker
 from greenq.chords import ChordOpening, ChordPart, DueChord
 from greenq.errors import ResultStoreError
-from greenq.message import READY_STATES, Outcome, Result, Settlement
+from greenq.message import READY_STATES, Outcome, Result, Settlement, Verdict
 from greenq.results.base import GROUP, ResultStore
 from greenq.results.waiting import Waiters
 from greenq.sqlite import chords, records
 from greenq.sqlite.database import Database, share
 from greenq.sqlite.failures import Failure
+from greenq.sqlite.job import Job
 from greenq.sqlite.messages import Sending, sending, store
 from greenq.sqlite.records import Record
 from greenq.sqlite.session import Session
@@ -134,12 +135,16 @@ class SqliteStore(ResultStore):
         for outcome in outcomes:
             if outcome.settlement is not None:
                 settlements.append(outcome.settlement)
+                if outcome.settlement.verdict is Verdict.RETRY_AT:
+                    check(settlements[-1:])
             children = [sending(message) for message in outcome.publishes] if outcome.publishes else ()
             prepared.append((outcome, children, None if outcome.result is None else _record(outcome.result)))
-        check(settlements)
         if not outcomes:
             return []
-        shapes = {one.group: self._shape(one) for outcome in outcomes for one in outcome.openings}
+        shapes: dict[str, Record | None] = {}
+        for outcome in outcomes:
+            for one in outcome.openings:
+                shapes[one.group] = self._shape(one)
 
         def everything(session: Session) -> list[bool]:
             settled = iter(settle(session, settlements))
@@ -171,7 +176,9 @@ class SqliteStore(ResultStore):
             return done
 
         try:
-            committed: list[bool] = self._open().write(everything, timeout)
+            if self._closed:
+                self._open()
+            committed: list[bool] = self.database.run(Job(everything, timeout, write=True))
         except Failure as error:
             raise ResultStoreError(str(error)) from error
         return committed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from greenq.message import Delivery
@@ -51,7 +51,7 @@ def claim(session: Session, queues: Sequence[str], n: int, owner: int, fence: in
     left = min(n, MOST)
     batches: list[Batch] = []
     for name in dict.fromkeys(queues):
-        queue = session.known(name)
+        queue = session.queues.get(name) or session.known(name)
         if queue is None:
             continue
         bound = session.do(
@@ -116,27 +116,27 @@ def _large(session: Session, batch: Batch) -> dict[int, tuple[bytes | None, byte
 def deliveries(batch: Batch, owner: int, fence: int) -> list[Delivery]:
     """Take a batch apart; what cannot be read becomes a delivery with a problem."""
     queue, large = batch.queue, batch.large
-    ids, ranks, attempts, heads, bodies = [list(map(int, text.split(","))) for text in batch.found[:5]]
-    made = []
-    rows = zip(ids, ranks, attempts, _cut(batch.found[5], heads), _cut(batch.found[6], bodies), strict=True)
-    for id, rank, tried, envelope, body in rows:
+    ids, ranks, attempts, heads, bodies, envelopes, contents = batch.found[:7]
+    made: list[Delivery] = []
+    head_at = body_at = 0
+    for id, rank, tried, head, body in zip(
+        map(int, ids.split(",")), map(int, ranks.split(",")), map(int, attempts.split(",")),
+        map(int, heads.split(",")), map(int, bodies.split(",")), strict=True,
+    ):  # fmt: skip
+        # What is missing has the size -1, what is large was left out.
+        envelope = content = None
+        if 0 <= head <= SMALL:
+            envelope = envelopes[head_at : head_at + head]
+            head_at += head
+        if 0 <= body <= SMALL:
+            content = contents[body_at : body_at + body]
+            body_at += body
         if id in large:
-            envelope, body = large[id]
+            envelope, content = large[id]
         try:
-            message = unpack(queue, rank, envelope, body)
+            message = unpack(queue, rank, envelope, content)
         except Unreadable as problem:
             made.append(Delivery(None, queue, (owner, id, fence), tried, str(problem), envelope or b""))
         else:
             made.append(Delivery(message, queue, (owner, id, fence), tried))
     return made
-
-
-def _cut(joined: bytes, sizes: Iterable[int]) -> list[bytes | None]:
-    """Take a blob apart again; what is missing has the size -1, what is large was left out."""
-    parts: list[bytes | None] = []
-    start = 0
-    for size in sizes:
-        end = start + size if 0 <= size <= SMALL else start
-        parts.append(joined[start:end] if size >= 0 else None)
-        start = end
-    return parts

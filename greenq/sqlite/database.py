@@ -19,6 +19,7 @@ from greenq.sqlite.failures import Failure, Late, Unreachable
 from greenq.sqlite.job import Job, Stage
 from greenq.sqlite.session import Session
 from pools import native
+from pools.bell import Bell
 
 __all__ = ["Database", "share"]
 
@@ -39,6 +40,8 @@ class Database:
         self._engine: Engine | None = None
         self._lock = native.Lock()
         self._observers: list[Observer] = []
+        self._bells: list[Bell] = []
+        """Of calls that have ended, for the next ones."""
         self._stranded = False
         self._closed = False
 
@@ -63,15 +66,22 @@ class Database:
     def run(self, job: Job) -> Any:
         """Hand in a job and wait for its end; `AGAIN` if it found nothing in all its patience."""
         engine = self._engine or self._started()  # one that is closed meanwhile takes no job
+        try:
+            bell = self._bells.pop()
+        except IndexError:
+            bell = Bell()
+        job.bell = bell
         if not engine.inbox.put(job):
             raise Failure(f"{self.address.path} is closed: open it again")
         try:
-            done = job.signal.wait(job.deadline - time.monotonic())
+            rung = bell.wait(job.deadline - time.monotonic())
         except BaseException:
             if engine.inbox.drop(job) is Stage.DONE:
                 engine.take_back(job)
             raise
-        if not done and (stage := engine.inbox.drop(job)) is not Stage.DONE:
+        if rung:
+            self._bells.append(bell)
+        elif (stage := engine.inbox.drop(job)) is not Stage.DONE:
             begun = stage is Stage.RUNNING and job.write
             raise Late(
                 f"{self.address.path} did not answer in time, "
@@ -156,6 +166,7 @@ class Database:
     def after_fork_in_child(self) -> None:
         """Start over: the thread has stayed behind, and so has everyone who waited."""
         self._lock = native.Lock()
+        self._bells = []
         self._observers = []
         if self._engine is not None and not self._stranded:
             self._engine.abandon()

@@ -75,13 +75,14 @@ class Engine:
 
     def _main(self) -> None:
         while not (self.inbox.closing and not len(self.inbox) and not self._waiting):
-            waits = self._waits()
+            waits = bool(self._waiting) or (bool(self.observers) and self._waits())
             fd = self._watch.fd if waits and self._watch is not None else None
             told = self.inbox.sleep(self._pause() if waits else None, fd)
             with self.turn:
                 try:
-                    look = self._waits() and self._should_look(told)
-                    self._work(self._collect(look), look)
+                    waits = bool(self._waiting) or (bool(self.observers) and self._waits())
+                    look = waits and self._should_look(told)
+                    self._work(self._collect(look) if self._waiting else self.inbox.take(GROUP), look)
                 except Exception:  # a bug here must not leave every later caller waiting for its deadline
                     logger.exception(
                         "%s: the database thread goes on after an error of its own", self.address.path
@@ -92,8 +93,7 @@ class Engine:
                 self._watch.close()
 
     def _waits(self) -> bool:
-        if self._waiting or not self.observers:
-            return bool(self._waiting)
+        """Whether an observer waits for something."""
         return any(observer.active() for observer in self.observers)
 
     def _pause(self) -> float:
@@ -127,14 +127,9 @@ class Engine:
     def _collect(self, look: bool) -> list[Job]:
         now = time.monotonic()
         closing = self.inbox.closing
-        jobs: list[Job] = []
-        if self._waiting:
-            jobs += [job for job in self._waiting if look or closing or job.patience <= now]
-            self._waiting = [job for job in self._waiting if job not in jobs]
-        for job in self.inbox.take(GROUP):
-            if job.stage is not Stage.DROPPED:
-                jobs.append(job)
-        return jobs
+        jobs = [job for job in self._waiting if look or closing or job.patience <= now]
+        self._waiting = [job for job in self._waiting if job not in jobs]
+        return jobs + self.inbox.take(GROUP)
 
     def _work(self, jobs: list[Job], look: bool) -> None:
         if not jobs and not look:
@@ -199,8 +194,11 @@ class Engine:
         """Run jobs in one transaction; if that fails, each in its own, so that only the guilty one fails."""
         committing = False
         try:
-            self._begin(session, jobs, deadline)
-            jobs = list(filter(self.inbox.begin, jobs))
+            try:
+                session.do("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:  # somebody else writes: with patience, then
+                self._begin(session, jobs, deadline)
+            jobs = self.inbox.begin_all(jobs)
             values = []
             for job in jobs:
                 values.append(job.fn(session))
@@ -223,11 +221,15 @@ class Engine:
             for job in jobs:
                 self._end(job, error=failure)
             return
+        ended: list[Job] = []
         for job, value in zip(jobs, values, strict=True):
             if value is AGAIN:
                 self._again(job)
             else:
-                self._end(job, value)
+                job.value = value
+                ended.append(job)
+        for job in self.inbox.end(ended):
+            self.take_back(job)
 
     def _begin(self, session: Session, jobs: list[Job], deadline: float) -> None:
         wait = FIRST_WAIT
@@ -278,7 +280,7 @@ class Engine:
 
     def _end(self, job: Job, value: Any = None, error: Exception | None = None) -> None:
         job.value, job.error = value, error
-        if not self.inbox.end(job):
+        if self.inbox.end((job,)):
             self.take_back(job)
 
     def take_back(self, job: Job) -> None:
@@ -294,7 +296,12 @@ class Engine:
         """Return the session; connect if there is none, or if another file has taken the path."""
         if self._session is not None and self._opened is not None:
             address, file = self._opened
-            if file != self._identity():
+            try:  # as `_identity` does, for every transaction and so without a call
+                found = os.stat(self.address.path)
+                same = file == (found.st_dev, found.st_ino)
+            except OSError:
+                same = file is None
+            if not same:
                 logger.warning(
                     "%s was moved or deleted while in use: a new one is opened there", address.path
                 )

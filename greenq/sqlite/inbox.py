@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 
 from greenq.sqlite.job import Job, Stage
 from pools import native
@@ -35,8 +36,12 @@ class Inbox:
             if self.closing:
                 return False
             self._jobs.append(job)
-            if self._asleep:
-                self._ring()
+            if self._asleep and self._writer >= 0:  # as `_ring` does, for every job and so without a call
+                self._asleep = False
+                try:
+                    self._write(self._writer, b"!")
+                except BlockingIOError:
+                    return True
         return True
 
     def close(self) -> None:
@@ -110,6 +115,16 @@ class Inbox:
             job.stage = Stage.RUNNING
             return True
 
+    def begin_all(self, jobs: Sequence[Job]) -> list[Job]:
+        """The same with many; those whose callers are there."""
+        begun = []
+        with self._lock:
+            for job in jobs:
+                if job.stage is not Stage.DROPPED:
+                    job.stage = Stage.RUNNING
+                    begun.append(job)
+        return begun
+
     def pause(self, job: Job) -> bool:
         """There was nothing for it yet; False if its caller has gone."""
         with self._lock:
@@ -118,14 +133,19 @@ class Inbox:
             job.stage = Stage.WAITING
             return True
 
-    def end(self, job: Job) -> bool:
-        """Its value or error is there; False if its caller has gone."""
+    def end(self, jobs: Sequence[Job]) -> list[Job]:
+        """Their values or errors are there; those whose callers have gone."""
+        gone = []
         with self._lock:
-            kept = job.stage is not Stage.DROPPED
-            if kept:
-                job.stage = Stage.DONE
-        job.signal.set()
-        return kept
+            for job in jobs:
+                if job.stage is Stage.DROPPED:
+                    gone.append(job)
+                else:
+                    job.stage = Stage.DONE
+        for job in jobs:
+            if job.bell is not None:
+                job.bell.ring()
+        return gone
 
     def drop(self, job: Job) -> Stage:
         """The caller goes; how far the job had come."""

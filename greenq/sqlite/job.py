@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from greenq.sqlite.session import Session
-from pools import native
+from pools.bell import Bell
 
 __all__ = ["AGAIN", "Job", "Stage"]
 
@@ -38,7 +38,7 @@ class Job:
         undo: takes the value back when the caller is gone by the time it is there.
     """
 
-    __slots__ = ("deadline", "error", "fn", "patience", "probe", "signal", "stage", "undo", "value", "write")
+    __slots__ = ("bell", "deadline", "error", "fn", "patience", "probe", "stage", "undo", "value", "write")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Job:
         self.probe = probe
         self.undo = undo
         self.stage = Stage.WAITING
-        self.signal = native.Signal()
+        self.bell: Bell | None = None
+        """Rung once, at the end; for whoever waits for that."""
         self.value: Any = None
         self.error: Exception | None = None

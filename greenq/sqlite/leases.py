@@ -56,13 +56,17 @@ def renew(session: Session, process: str, owner: int, seconds: float) -> int:
     return owner if changed else enter(session, process, seconds)
 
 
-def current(session: Session, process: str, owner: int) -> bool:
-    """Whether the process has a lease that has not run out."""
-    found = session.do(
-        "SELECT 1 FROM processes WHERE id = ? AND name = ? AND until > ? AND clock = ?",
-        (owner, process, lease_now(), clock_name()),
-    )
-    return bool(found.fetchall())
+def current(session: Session, process: str, owner: int) -> tuple[bool, bool]:
+    """Whether the process has a lease that has not run out; and whether delayed messages are due."""
+    # `lease_now` for every fetch, and so without a call
+    now = time.time()
+    clock = clock_name()
+    alive, due = session.do(
+        "SELECT EXISTS(SELECT 1 FROM processes WHERE id = ? AND name = ? AND until > ? AND clock = ?),"
+        " EXISTS(SELECT 1 FROM delayed WHERE due <= ?)",
+        (owner, process, now if clock == "wall" else time.monotonic(), clock, now),
+    ).fetchall()[0]
+    return bool(alive), bool(due)
 
 
 def expired(session: Session, but: int | None) -> list[int]:

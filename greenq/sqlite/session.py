@@ -41,6 +41,7 @@ class Session:
         next_due: when the next delayed message is due, in seconds since the epoch, as last looked up.
         refused: leases that could not be ended, in this file or one that stood in its place before; the
             newest ones.
+        queues: the numbers of those queues whose names were looked up.
         entered: whether what `refused` says was looked at since the file was opened.
         troubled: when nobody could write last, as far as is known here, on the monotonic clock; 0.0 if never.
     """
@@ -54,7 +55,7 @@ class Session:
         self.announce = False
         self.written = 0
         self.next_due: float | None = None
-        self._queues: dict[str, int] = {}
+        self.queues: dict[str, int] = {}
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run a statement that returns nothing; how many rows it changed."""
@@ -88,12 +89,12 @@ class Session:
 
     def known(self, name: str) -> int | None:
         """Return the queue's number, or None if nobody made it known."""
-        found = self._queues.get(name)
+        found = self.queues.get(name)
         if found is None:
             rows = self.rows("SELECT id FROM queues WHERE name = ?", (name,))
             if not rows:
                 return None
-            found = self._queues[name] = int(rows[0][0])
+            found = self.queues[name] = int(rows[0][0])
         return found
 
     def refuse(self, token: Any) -> None:
@@ -106,4 +107,4 @@ class Session:
         """Forget what the transaction had changed."""
         self.announce = False
         self.entered = not self.refused
-        self._queues.clear()
+        self.queues.clear()
