@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -15,9 +15,13 @@ from sqlalchemy.pool import QueuePool
 
 from greenq.brokers.drivers import patience
 from greenq.brokers.owner import Late
+from greenq.chords import ChordOpening, ChordPart, DueChord
 from greenq.config.masking import mask
 from greenq.errors import ConfigError, DecodeError, EncodeError, GreenqError, ResultStoreError
 from greenq.message import READY_STATES, Result
+from greenq.results import databasechords as chords
+from greenq.results.base import GROUP
+from greenq.results.databasetables import ENDS, GROUPS, LONGEST_ID, TASKS, metadata
 from greenq.results.polled import PolledStore
 
 __all__ = ["DatabaseStore"]
@@ -26,50 +30,10 @@ CHUNK = 500
 """Results of one statement: some databases take few parameters."""
 ATTEMPTS = 8
 """How often a transaction is tried that others got in the way of."""
-LONGEST_ID = 155
 EXTENDED = ("name", "worker", "retries", "queue")
 """What Celery keeps with ``result_extended``, as it is."""
 ENCODED = ("args", "kwargs")
 """The same, encoded by the result serializer."""
-
-_integer = sa.Integer().with_variant(sa.BigInteger, "mssql")
-metadata = sa.MetaData()
-TASKS = sa.Table(
-    "celery_taskmeta",
-    metadata,
-    sa.Column("id", _integer, sa.Sequence("task_id_sequence"), primary_key=True, autoincrement=True),
-    sa.Column("task_id", sa.String(LONGEST_ID), unique=True),
-    sa.Column("status", sa.String(50)),
-    sa.Column("result", sa.LargeBinary, nullable=True),
-    sa.Column("date_done", sa.DateTime, nullable=True, index=True),
-    sa.Column("traceback", sa.Text, nullable=True),
-    sa.Column("children", sa.LargeBinary, nullable=True),
-    sa.Column("name", sa.String(155), nullable=True),
-    sa.Column("args", sa.LargeBinary, nullable=True),
-    sa.Column("kwargs", sa.LargeBinary, nullable=True),
-    sa.Column("worker", sa.String(155), nullable=True),
-    sa.Column("retries", sa.Integer, nullable=True),
-    sa.Column("queue", sa.String(155), nullable=True),
-    sa.Column("stamps", sa.LargeBinary, nullable=True),
-    sqlite_autoincrement=True,
-)
-"""Celery's table, with the columns of ``result_extended``; Celery uses those that it knows."""
-GROUPS = sa.Table(
-    "celery_tasksetmeta",
-    metadata,
-    sa.Column("id", _integer, sa.Sequence("taskset_id_sequence"), autoincrement=True, primary_key=True),
-    sa.Column("taskset_id", sa.String(LONGEST_ID), unique=True),
-    sa.Column("result", sa.LargeBinary, nullable=True),
-    sa.Column("date_done", sa.DateTime, nullable=True, index=True),
-    sqlite_autoincrement=True,
-)
-ENDS = sa.Table(
-    "greenq_taskexpiry",
-    metadata,
-    sa.Column("task_id", sa.String(LONGEST_ID), primary_key=True),
-    sa.Column("expires", sa.Double, nullable=False, index=True),
-)
-"""When results may be forgotten, which Celery's tables have no room for; seconds since the epoch."""
 
 
 class DatabaseStore(PolledStore):
@@ -248,6 +212,80 @@ class DatabaseStore(PolledStore):
             if row["expires"] is None or row["expires"] > now
         }
 
+    # ── groups and chords ────────────────────────────────────────────────────────────────────────────────
+
+    def save_group(self, id: str, tree: Any, expires: float | None, timeout: float) -> None:
+        row = {"result": self._encode(tree), "date_done": datetime.now(UTC).replace(tzinfo=None)}
+
+        def save(connection: sa.Connection) -> None:
+            known = connection.execute(sa.update(GROUPS).where(GROUPS.c.taskset_id == id).values(**row))
+            if known.rowcount == 0:
+                connection.execute(sa.insert(GROUPS), [{"taskset_id": id, **row}])
+            connection.execute(sa.delete(ENDS).where(ENDS.c.task_id == GROUP + id))
+            if expires is not None:
+                connection.execute(
+                    sa.insert(ENDS), [{"task_id": GROUP + id, "expires": time.time() + expires}]
+                )
+
+        self._change(save, timeout)
+
+    def restore_group(self, id: str, timeout: float) -> Any:
+        query = sa.select(GROUPS.c.result).where(GROUPS.c.taskset_id == id)
+        stored = self._change(lambda connection: connection.execute(query).scalar(), timeout, write=False)
+        return None if stored is None else self._value(bytes(stored))
+
+    def forget_group(self, id: str) -> None:
+        self._change(lambda connection: self._drop(connection, [GROUP + id]), self._timeout)
+
+    @property
+    def refuses_chords(self) -> str | None:
+        return None
+
+    def encode_part(self, part: ChordPart) -> None:
+        if max(len(part.group), len(part.member)) > LONGEST_ID:
+            raise EncodeError(
+                f"a chord's ids have at most {LONGEST_ID} characters in a database: choose shorter ones"
+            )
+        super().encode_part(part)
+
+    def open_chords(self, openings: Sequence[ChordOpening], timeout: float) -> None:
+        for one in openings:
+            if one.shape is not None:
+                self.save_group(one.group, one.shape, one.expires, timeout)
+        self._change(partial(chords.opening, openings=openings), timeout)
+
+    def grow_chord(self, group: str, members: Sequence[str], expires: float | None, timeout: float) -> None:
+        self._change(partial(chords.grow, group=group, members=members, expires=expires), timeout)
+
+    def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
+        for at in range(0, len(parts), CHUNK):
+            self._change(partial(chords.count, parts=parts[at : at + CHUNK], claim=self.claim), timeout)
+
+    def overdue_chords(self, timeout: float) -> list[DueChord]:
+        claimed = self._change(partial(chords.overdue, claim=self.claim), timeout)
+        found = [self._recall(group, claim, record) for group, claim, record in claimed]
+        return [chord for chord in found if chord is not None]
+
+    def joined(self, group: str, timeout: float) -> Iterator[Sequence[bytes]]:
+        last = None
+        while rows := self._change(
+            partial(chords.joined, group=group, after=last, most=CHUNK), timeout, write=False
+        ):
+            last = rows[-1][:2]
+            yield [payload for _, _, payload in rows]
+
+    def extend_claim(self, chord: DueChord, timeout: float) -> bool:
+        change = partial(chords.extend, group=chord.group, token=chord.claim, claim=self.claim)
+        return bool(self._change(change, timeout))
+
+    def close_chord(self, chord: DueChord, timeout: float) -> bool:
+        return bool(self._change(partial(chords.close, group=chord.group, token=chord.claim), timeout))
+
+    def _change(self, change: Callable[[sa.Connection], Any], timeout: float, write: bool = True) -> Any:
+        self._open()
+        deadline = time.monotonic() + timeout
+        return self._call(lambda: self._again(change, deadline, write), timeout)
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, ids: Iterable[str]) -> None:
@@ -273,12 +311,16 @@ class DatabaseStore(PolledStore):
         self._open()
         deadline = time.monotonic() + self._timeout
         expired = 0
+        self._change(partial(chords.expire, most=CHUNK), self._timeout)
         while some := self._call(lambda: self._again(expire, deadline), deadline - time.monotonic()):
             expired += some
         return expired
 
     def _drop(self, connection: sa.Connection, ids: Sequence[str]) -> None:
         connection.execute(sa.delete(TASKS).where(TASKS.c.task_id.in_(ids)))
+        groups = [id.removeprefix(GROUP) for id in ids if id.startswith(GROUP)]
+        if groups:
+            connection.execute(sa.delete(GROUPS).where(GROUPS.c.taskset_id.in_(groups)))
         connection.execute(sa.delete(ENDS).where(ENDS.c.task_id.in_(ids)))
 
     # ── the database ─────────────────────────────────────────────────────────────────────────────────────

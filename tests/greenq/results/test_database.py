@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 
-from greenq.testing.stores import SharedStoreConformance
+from greenq.testing.stores import ChordStoreConformance, SharedStoreConformance
 from greenq.testing.stores.keeping import Keeping
 from greenq.testing.stores.waiting import Elsewhere
 from tests.backends import memory_directory, postgres
@@ -13,7 +13,7 @@ from tests.backends import memory_directory, postgres
 _numbers = itertools.count()
 
 
-class TestSqlite(SharedStoreConformance):
+class TestSqlite(SharedStoreConformance, ChordStoreConformance):
     def address(self) -> str:
         return f"db+sqlite:///{self.directory}/{next(_numbers)}.db"
 
@@ -26,6 +26,6 @@ class TestSqlite(SharedStoreConformance):
         shutil.rmtree(self.directory)
 
 
-class TestPostgres(Keeping, Elsewhere):
+class TestPostgres(Keeping, Elsewhere, ChordStoreConformance):
     def address(self) -> str:
         return f"db+{postgres().empty()}"

@@ -19,7 +19,7 @@ from greenq.message import SUCCESS, Result
 from greenq.results.files import FileStore
 from greenq.results.filesystems import DRAFTS
 from greenq.testing.payloads import decode, encode
-from greenq.testing.stores import SharedStoreConformance
+from greenq.testing.stores import NoChordsConformance, SharedStoreConformance
 from greenq.testing.stores.keeping import Keeping
 from greenq.testing.stores.waiting import Elsewhere
 from tests.backends import memory_directory, moto
@@ -45,7 +45,7 @@ class TestMemory(Keeping):
         return f"fsspec+memory://results-{next(_numbers)}"
 
 
-class TestS3(SharedStoreConformance):
+class TestS3(SharedStoreConformance, NoChordsConformance):
     crowd = 50
 
     @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from greenq.message import Result
 from greenq.results.rpc import RpcStore
 from greenq.testing.messages import until
-from greenq.testing.stores import StoreConformance
+from greenq.testing.stores import NoChordsConformance, StoreConformance
 from tests.rabbit import shared_rabbit
 
 
@@ -28,7 +28,7 @@ class OwnReplies(RpcStore):
         until(lambda: self.received >= before + len(results), "the replies")
 
 
-class TestRpc(StoreConformance):
+class TestRpc(StoreConformance, NoChordsConformance):
     opener = "tests.greenq.results.test_rpc_conformance:OwnReplies"
 
     test_another_store_of_the_place_sees_it = None
