@@ -1,21 +1,27 @@
-"""`greenq queues`: look into queues and empty them."""
+"""`greenq queues`: look into queues, pause and empty them."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import click
 
 from greenq.cli import options, screen
+from greenq.errors import BrokerError
 from greenq.message import Depth
+
+if TYPE_CHECKING:
+    from greenq.app import GreenQ
 
 __all__ = ["queues"]
 
 
 @click.group(no_args_is_help=False)
 def queues() -> None:
-    """Look into queues and empty them."""
+    """Look into queues, pause and empty them."""
 
 
 @queues.command("list")
@@ -30,14 +36,19 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
     delayed  wait for their time (ETA, countdown, retry)
     leased   a worker has them: they run, or start soon
     dead     given up (greenq dead)
+    paused   no worker takes from it (greenq queues pause)
     """
     from greenq.cli import loading
 
     with loading.client(app, config) as owner:
-        depths = dict(sorted(owner.broker.survey().items()))
+        paused = _paused(owner)
+        known = owner.broker.survey()
+        depths = dict(sorted({**dict.fromkeys(paused, Depth()), **known}.items()))
         urgent_is_high = owner.broker.guarantees.urgent > 0
     if as_json:
-        screen.show_json({name: dataclasses.asdict(depth) for name, depth in depths.items()})
+        screen.show_json(
+            {name: {**dataclasses.asdict(depth), "paused": name in paused} for name, depth in depths.items()}
+        )
         return
     if not depths:
         click.echo(
@@ -48,6 +59,8 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
     by_priority = any(set(depth.by_priority) - {0} for depth in depths.values())
     if by_priority:
         header.append("ready by priority")
+    if paused:
+        header.append("state")
     rows = []
     for name, depth in depths.items():
         numbers = [depth.ready, depth.delayed, depth.leased, depth.dead]
@@ -56,6 +69,8 @@ def list_queues(as_json: bool, app: str | None, config: str | None) -> None:
             cells[3] = click.style(cells[3], fg="red", bold=True)
         if by_priority:
             cells.append(_by_priority(depth, urgent_is_high))
+        if paused:
+            cells.append(click.style("paused", fg="yellow") if name in paused else "")
         rows.append([name, *cells])
     screen.show_table(header, rows, right=(1, 2, 3, 4))
 
@@ -66,6 +81,59 @@ def _by_priority(depth: Depth, urgent_is_high: bool) -> str:
         f"{priority}: {ready}"
         for priority, ready in sorted(depth.by_priority.items(), reverse=urgent_is_high)
     )
+
+
+@queues.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=options.complete_queue)
+@options.app_option("Use this application's configuration.")
+@options.config_option()
+def pause(names: tuple[str, ...], app: str | None, config: str | None) -> None:
+    """Let no worker take from the queues until they are resumed.
+
+    Workers notice within some two seconds; what runs goes on, and what is sent waits.
+    """
+    from greenq.cli import loading
+
+    chosen = options.comma_list(names)
+    with loading.client(app, config) as owner:
+        loading.refuse_private(owner)
+        already = owner.queues.paused()
+        owner.queues.pause(*chosen)
+        known = owner.broker.depth() if owner.broker.guarantees.lists_queues else dict.fromkeys(chosen)
+    _tell(chosen, already, "is paused", "was paused already")
+    for name in chosen:
+        if name not in known:
+            click.echo(f"{name} is not known yet: it is paused from its first message on", err=True)
+
+
+@queues.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=options.complete_queue)
+@options.app_option("Use this application's configuration.")
+@options.config_option()
+def resume(names: tuple[str, ...], app: str | None, config: str | None) -> None:
+    """Let workers take from paused queues again."""
+    from greenq.cli import loading
+
+    chosen = options.comma_list(names)
+    with loading.client(app, config) as owner:
+        loading.refuse_private(owner)
+        running = set(chosen) - owner.queues.paused()
+        owner.queues.resume(*chosen)
+    _tell(chosen, running, "is resumed", "was not paused")
+
+
+def _paused(owner: GreenQ) -> frozenset[str]:
+    """The paused queues, as far as can be known: that must not keep the others from being listed."""
+    try:
+        return owner.queues.paused()
+    except BrokerError as error:
+        click.echo(f"which queues are paused is not known: {error}", err=True)
+        return frozenset()
+
+
+def _tell(names: Sequence[str], unchanged: Collection[str], done: str, already: str) -> None:
+    for name in names:
+        click.echo(f"{name} {already if name in unchanged else done}")
 
 
 @queues.command()
