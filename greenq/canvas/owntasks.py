@@ -5,6 +5,7 @@ Source: celery/app/builtins.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from greenq.canvas.signature import maybe_signature
@@ -27,7 +28,7 @@ def _accumulate(self: Any, *args: Any, index: int | None = None) -> Any:
     return args if index is None else args[index]
 
 
-_FUNCTIONS = {"celery.map": _map, "celery.starmap": _starmap, "celery.accumulate": _accumulate}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"celery.map": _map, "celery.starmap": _starmap, "celery.accumulate": _accumulate}
 
 
 def own_tasks(app: Any) -> dict[str, Task[Any, Any]]:

@@ -104,7 +104,7 @@ class AbortableTask(Task[P, R]):
         if not self.is_aborted(task_id):
             super().update_state(task_id, state, meta)
 
-    def _abortable(self, sent: AsyncResult[R]) -> AsyncResult[R]:
+    def _abortable(self, sent: Any) -> Any:
         if type(sent) is not AsyncResult:
             return sent  # it has run here and now
         return AbortableAsyncResult(sent.id, self.app, sent.parent, sent.ignored)
