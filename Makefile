@@ -6,6 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3.11
+MINUTES ?= 180
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -52,8 +53,12 @@ docs: $(STAMP) ## build the manual; a warning or a dead link in it is an error
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs $(MANUAL)
 	$(BIN)/python -m examples.linkcheck -c 100 $(MANUAL)
 
-bench: $(STAMP) servers ## measure greenq beside its peers
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) servers ## measure greenq beside its peers; MINUTES=180 at most, on a machine with no other work
+	-$(BIN)/python -m benchmarks --minutes $(MINUTES) --keep
+	$(BIN)/python -m benchmarks calls
+	$(BIN)/python -m benchmarks charts
+	$(BIN)/python -m benchmarks history
+	-$(BIN)/python -m benchmarks check
 
 clean: ## remove everything that was built or installed here
 	rm -rf $(VENV) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -85,7 +85,7 @@ def main(
     click.echo(report.table(found))
     busy = found["busy"]
     if not busy["calm"]:
-        click.echo(f"\nThe machine was loaded: up to {busy['highest']:.1f} cores were at work beside ours.")
+        click.echo(f"\nThe machine was loaded: {busy['mean']:.1f} cores were at work beside ours.")
     click.echo(f"\nwritten to {path}")
     if keep:
         click.echo(f"kept in {past.add(found)}")

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import amqp
+import amqp  # type: ignore[import-untyped]
 
 from greenq.amqp.address import parse
 from greenq.brokers.amqp import AmqpBroker
@@ -26,7 +26,7 @@ __all__ = ["main"]
 COUNT = 20_000
 BATCH = 500
 ROUNDS = 3
-HEADERS = {
+HEADERS: dict[str, Any] = {
     "lang": "py", "task": "shop.add", "shadow": None, "eta": None, "expires": None, "group": None,
     "group_index": None, "retries": 0, "timelimit": [None, None], "parent_id": None, "argsrepr": "(1, 2)",
     "kwargsrepr": "{}", "origin": "gen1@host", "ignore_result": False, "replaced_task_nesting": 0,

@@ -53,7 +53,7 @@ class Profiler:
         start_native = native.original("_thread", "start_new_thread")
         profile = self.profile
 
-        def start_profiled(function: Any, args: Any, kwargs: Any = None) -> int:
+        def start_profiled(function: Any, args: Any, kwargs: Any = None) -> Any:
             def run(*args: Any, **kwargs: Any) -> None:
                 greenlet.settrace(self._switched)
                 sys.setprofile(profile)

@@ -32,6 +32,7 @@ def table(run: dict[str, Any]) -> str:
         if workload["ideal"]:
             lines.append(f"| (the ideal) | {workload['ideal']:,.0f} |{' |' * (len(heads) - 2)}")
         lines.append("")
+    lines += [f"Limit of the {name}: {value:,.0f}" for name, value in run["limits"].items()]
     lines += [f"Failed: {failed['what']}: {failed['why'].splitlines()[0]}" for failed in run["failed"]]
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ __all__ = ["BASELINE", "run"]
 
 BASELINE = "Celery gevent, Redis"
 CALM = 0.2
-"""Cores at work beside ours, above which the machine counts as loaded."""
+"""Cores at work beside ours on average, above which the machine counts as loaded."""
 
 
 def run(
@@ -59,11 +59,12 @@ def run(
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": machine.facts(),
-        "busy": {"highest": 0.0, "mean": 0.0, "calm": True},
+        "busy": _busy([]),
         "baseline": BASELINE,
         "count": count,
         "rounds": rounds,
         "versions": _versions(pythons),
+        "limits": {},
         "failed": [],
         "workloads": [_described(workload, peers) for workload in workloads],
     }
@@ -71,10 +72,12 @@ def run(
     with _servers(peers, pythons) as house:
         for number in range(1, rounds + 1):
             for workload, described in zip(workloads, found["workloads"], strict=True):
+                if number == 1 and time.monotonic() < until:
+                    found["limits"] |= workload.limits()
                 for peer in [peer for peer in peers if workload.takes(peer)]:
                     if time.monotonic() > until:
                         break
-                    load.append(machine.busy())
+                    load.append(busy := machine.busy())
                     what = f"{workload.name}, round {number}/{rounds}, {peer.name}"
                     try:
                         figures = house.measure(workload, peer, count)
@@ -82,10 +85,9 @@ def run(
                         found["failed"].append({"what": what, "why": str(failed)})
                         say(f"{what}: failed: {failed}")
                         continue
-                    described["rounds"][peer.name].append({"round": number, **figures})
+                    described["rounds"][peer.name].append({"round": number, "busy": busy, **figures})
                     say(f"{what}: {_told(workload, figures)}")
-                highest, mean = max(load, default=0.0), sum(load) / max(1, len(load))
-                found["busy"] = {"highest": highest, "mean": mean, "calm": highest <= CALM}
+                found["busy"] = _busy(load)
                 if keep:
                     keep(found)
     return found
@@ -95,6 +97,12 @@ def _versions(pythons: dict[str, Path]) -> dict[str, dict[str, str]]:
     """Ask each environment once: several peers share one."""
     known = {python: versions(python) for python in set(pythons.values())}
     return {name: known[python] for name, python in pythons.items()}
+
+
+def _busy(load: Sequence[float]) -> dict[str, Any]:
+    """Tell how many cores were at work while nothing of ours was."""
+    mean = sum(load) / max(1, len(load))
+    return {"highest": max(load, default=0.0), "mean": mean, "calm": mean <= CALM}
 
 
 def _described(workload: Workload, peers: Sequence[Peer]) -> dict[str, Any]:

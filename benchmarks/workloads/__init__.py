@@ -78,6 +78,10 @@ class Workload(ABC):
         asked = max(LEAST, int(count * self.times * peer.portion))
         return min(asked, self.most) if self.most else asked
 
+    def limits(self) -> dict[str, float]:
+        """Measure what the workload's own tools let through, by what it is."""
+        return {}
+
     @abstractmethod
     def measure(self, peer: Peer, place: Place, count: int) -> Figures:
         """Measure once.

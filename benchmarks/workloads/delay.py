@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from benchmarks.drain import drain
 from benchmarks.peers import Peer
 from benchmarks.place import Job, Place
-from benchmarks.proxy import delaying
+from benchmarks.proxy import delaying, limits
 from benchmarks.workloads import Figures, Workload
 
 __all__ = ["WORKLOADS"]
@@ -23,6 +23,11 @@ class Delay(Workload):
     """
 
     seconds: float
+
+    def limits(self) -> dict[str, float]:
+        """Measure the proxy itself, without delay."""
+        found = limits()
+        return {"proxy, turns a second": found["turns"], "proxy, MiB a second": found["mib"]}
 
     def suits(self, peer: Peer) -> bool:
         """Whether its broker is a server."""

@@ -124,6 +124,7 @@ def test_the_table_gives_ratios_round_by_round() -> None:
 
     found = {
         "baseline": "slow",
+        "limits": {"proxy, turns a second": 1234.0},
         "failed": [],
         "workloads": [
             {
@@ -146,6 +147,7 @@ def test_the_table_gives_ratios_round_by_round() -> None:
     assert "| quick | 40 | 30 to 50 | 1 | 2 | 3 | 3 (2 to 5) |" in text
     assert "| late | 150 | 100 to 200 | 1 | 2 | 2 | 10 (10 to 10) |" in text
     assert "absent" not in text
+    assert "Limit of the proxy, turns a second: 1,234" in text
 
 
 def test_every_peer_has_a_name_of_its_own_and_commands() -> None:

@@ -31,6 +31,7 @@ def made(figures: dict[str, dict[str, list[dict[str, float]]]]) -> dict[str, Any
         "baseline": CELERY,
         "count": 100,
         "rounds": 2,
+        "limits": {},
         "failed": [],
         "workloads": [
             {
