@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from greenq.signals import after_task_publish
 from greenq.sqlite.address import anchored
 from greenq.throttling.desk import Desk, Queues
 
-__all__ = ["BATCH", "Sender", "only_app"]
+__all__ = ["BATCH", "Sender", "newest_app"]
 
 BATCH = 1000
 """Messages that are handed to the broker at once."""
@@ -69,6 +70,7 @@ class Sender:
         self._lock = threading.Lock()
         self.throttling = Desk(self._has_ended)
         self._configure({})
+        self.number = next(_numbers)
         _all.add(self)
 
     def _configure(self, overrides: Mapping[str, Any]) -> None:
@@ -335,10 +337,12 @@ _COMPRESSED = b"greenq/"
 _all: weakref.WeakSet[Sender] = weakref.WeakSet()
 
 
-def only_app() -> Sender | None:
-    """The application of this process, if it has just one."""
-    every = list(_all)
-    return every[0] if len(every) == 1 else None
+_numbers = count()
+
+
+def newest_app() -> Sender | None:
+    """The application of this process that was made last; None if there is none."""
+    return max(list(_all), key=lambda app: app.number, default=None)
 
 
 def _after_fork() -> None:

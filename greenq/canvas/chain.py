@@ -173,7 +173,7 @@ class chain(Signature):
                 task = task.clone()
                 task.spread_chords()
             spread = task.spread() if isinstance(task, chord) else [task]
-            steps.append(spread[0]) if len(spread) == 1 else waiting.extend(reversed(spread))
+            steps.append(task) if spread[0] is task else waiting.extend(reversed(spread))
         self.tasks = steps
 
     # ── changing it ──────────────────────────────────────────────────────────────────────────────────────
@@ -217,7 +217,7 @@ def _flat(tasks: Iterable[Any], spread: bool) -> list[Any]:
             waiting.append(task.tasks[0])
         elif task.is_void():
             void = task
-        elif spread and isinstance(task, chord) and len(parts := task.spread()) > 1:
+        elif spread and isinstance(task, chord) and (parts := task.spread())[0] is not task:
             waiting.extend(reversed(parts))
         else:
             steps.append(task)

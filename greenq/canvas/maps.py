@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from traceback import format_exc
 from typing import Any, ClassVar
 
 from greenq.asyncresult import AsyncResult
 from greenq.canvas.composition import Composition
 from greenq.canvas.group import group
+from greenq.canvas.ids import new_id
 from greenq.canvas.signature import Signature, maybe_signature
+from greenq.eagerresult import EagerResult
 from greenq.errors import InvalidOption
+from greenq.message import FAILURE, SUCCESS
 from greenq.sender import Sender
 
 __all__ = ["chunks", "xmap", "xstarmap"]
@@ -49,7 +53,20 @@ class Mapped(Signature):
         given = {name: value for name, value in options.items() if value is not None}
         _, own, merged = self._merge(None, None, given)
         merged.setdefault("route_name", self.kwargs["task"].task)
+        merged.setdefault("ignore_result", False)
         return composition.add(self.task, (), {"task": own["task"], "it": list(own["it"])}, merged)
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> EagerResult[Any]:
+        """Run the task with each of them here and now."""
+        id = options.get("task_id") or self.id or new_id()
+        try:
+            return EagerResult(id, self._values(), SUCCESS)
+        except Exception as error:
+            return EagerResult(id, error, FAILURE, format_exc())
+
+    def _values(self) -> list[Any]:
+        call = self.kwargs["task"].type
+        return [call(value) for value in self.kwargs["it"]]
 
     def _can_run_here(self) -> bool:
         return True
@@ -70,6 +87,10 @@ class xstarmap(Mapped):
     """Call a task with each of many tuples of arguments: ``add.starmap([(1, 2), (3, 4)])`` is ``[3, 7]``."""
 
     runs = "celery.starmap"
+
+    def _values(self) -> list[Any]:
+        call = self.kwargs["task"].type
+        return [call(*values) for values in self.kwargs["it"]]
 
     def __repr__(self) -> str:
         return f"[{self.kwargs['task'].task}(*x) for x in {self.kwargs['it']!r:.100}]"

@@ -13,7 +13,7 @@ from greenq.canvas.linked import Linked
 from greenq.canvas.stamped import Stamped
 from greenq.errors import AppError
 from greenq.request import current
-from greenq.sender import Sender, only_app
+from greenq.sender import Sender, newest_app
 from greenq.shortrepr import shortrepr
 
 __all__ = ["Signature", "maybe_signature", "signature"]
@@ -107,12 +107,12 @@ class Signature(Linked, Stamped, dict[str, Any]):
 
     @property
     def app(self) -> Sender:
-        """The application that sends it: its own, one of its members', or the only one there is.
+        """The application that sends it: its own, one of its members', or the one that was made last.
 
         Raises:
-            AppError: it cannot be told.
+            AppError: there is none.
         """
-        app = self._found_app() or only_app()
+        app = self._found_app() or newest_app()
         if app is None:
             raise AppError(
                 f"the signature of {self.task} belongs to no application: make it with app.signature(…) or "

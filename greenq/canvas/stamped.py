@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from greenq.canvas.stamping import StampingVisitor, stamps_of
-from greenq.optionchecks import listed
+from greenq.canvas.stamping import NAMES, StampingVisitor, stamps_of
+from greenq.optionchecks import call_option_names, listed
 
 __all__ = ["Stamped"]
 
@@ -37,7 +37,10 @@ class Stamped:
         """
         self.stamp_links(visitor, append_stamps, **headers)
         visited = None if visitor is None else visitor.on_signature(self, **headers) or {}
-        return self.set(**self._stamps(visited, append_stamps, headers))
+        stamps = self._stamps(visited, append_stamps, headers)
+        # What a visitor gave without calling it a stamp is an option, if there is one of that name.
+        known = call_option_names() | set(stamps[NAMES])
+        return self.set(**{name: value for name, value in stamps.items() if name in known})
 
     def stamp_links(
         self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
