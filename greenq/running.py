@@ -98,7 +98,7 @@ class RunningTask:
         """
         self.update_state(state=PROGRESS, meta={"current": done, "total": total, **more})
 
-    def step(self, name: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def step(self, name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `fn` once for this task, and give what it returned to every later run of it.
 
         The value is kept in the result store under the task's id, so that it survives a retry, a snooze and
