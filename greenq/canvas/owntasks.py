@@ -28,7 +28,11 @@ def _accumulate(self: Any, *args: Any, index: int | None = None) -> Any:
     return args if index is None else args[index]
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"celery.map": _map, "celery.starmap": _starmap, "celery.accumulate": _accumulate}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "celery.map": _map,
+    "celery.starmap": _starmap,
+    "celery.accumulate": _accumulate,
+}
 
 
 def own_tasks(app: Any) -> dict[str, Task[Any, Any]]:
