@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import MethodType
 from typing import Any
 
 from greenq.app import GreenQ
@@ -187,7 +186,7 @@ class FollowUps:
 
     def _takes_more_than_an_id(self, errback: Mapping[str, Any]) -> bool:
         task = self._app.tasks.get(errback["task"])
-        if task is None or errback.get("subtask_type") or isinstance(task.run, MethodType):
+        if task is None or errback.get("subtask_type") or getattr(task.run, "__self__", None) is task:
             return False
         takes = task.run
         if not errback.get("immutable") and (errback.get("args") or errback.get("kwargs")):
