@@ -28,6 +28,7 @@ class Session:
 
     Attributes:
         declared: names of queues that are known to be there.
+        exchanges: names of exchanges that are known to be there.
         delays: levels and queues of delays that are known to be there.
     """
 
@@ -37,6 +38,7 @@ class Session:
         self.channel = channel
         self.declared: set[str] = set()
         self.delays: set[object] = set()
+        self.exchanges: set[str] = set()
 
     @property
     def lost(self) -> Failure | None:

@@ -92,9 +92,11 @@ def qos(channel: int, count: int) -> bytes:
 # ── exchanges and queues ─────────────────────────────────────────────────────────────────────────────────
 
 
-def declare_exchange(channel: int, name: str, kind: str, durable: bool = True) -> bytes:
-    """Make an exchange, if it is not there."""
-    flags = 0b10 if durable else 0
+def declare_exchange(
+    channel: int, name: str, kind: str, durable: bool = True, passive: bool = False
+) -> bytes:
+    """Make an exchange if it is not there, or only look whether it is (`passive`)."""
+    flags = passive | durable << 1
     return frame(
         channel, 0x28000A,
         b"\0\0" + short(name, "the exchange") + short(kind, "type") + bytes((flags,)) + b"\0\0\0\0",
@@ -125,10 +127,12 @@ def declare_queue(
     )  # fmt: skip
 
 
-def bind_queue(channel: int, queue: str, exchange: str, key: str) -> bytes:
+def bind_queue(
+    channel: int, queue: str, exchange: str, key: str, arguments: Mapping[str, Any] | None = None
+) -> bytes:
     """Let an exchange put messages into a queue."""
     names = short(queue, "the queue") + short(exchange, "the exchange") + short(key, "the routing key")
-    return frame(channel, 0x320014, b"\0\0" + names + b"\0\0\0\0\0")
+    return frame(channel, 0x320014, b"\0\0" + names + b"\0" + write_table(arguments or {}))
 
 
 def purge_queue(channel: int, queue: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -38,7 +39,7 @@ class Parcel:
     """A message that is ready to go.
 
     Parameters:
-        queue: for error messages.
+        queue: for error messages; empty if the exchange finds the queues.
     """
 
     __slots__ = ("body", "exchange", "header", "key", "mandatory", "queue")
@@ -52,6 +53,11 @@ class Parcel:
         self.header = header
         self.body = body
         self.mandatory = mandatory
+
+    @property
+    def place(self) -> str:
+        """Where it goes, for people."""
+        return f"the queue {self.queue!r:.80}" if self.queue else f"a queue of {self.exchange!r:.80}"
 
 
 class Batch:
@@ -106,11 +112,16 @@ class Publisher:
         """
         errors: list[GreenqError | None] = [None] * len(messages)
         session = self.line.session(deadline)
-        refused = self._topology.ensure(session, {m.queue for m in messages if _named(m)}, deadline)
+        straight = {m.queue for m in messages if not m.exchange and _named(m)}
+        refused = self._topology.ensure(session, straight, deadline)
         parcels: list[Parcel] = []
         places: list[int] = []
         for i, message in enumerate(messages):
             try:
+                if message.exchange:
+                    parcels.append(self._outward(session, message, extra[i] if extra else None, deadline))
+                    places.append(i)
+                    continue
                 if message.queue in refused:
                     raise PublishError(f"the queue {message.queue!r:.80}: {refused[message.queue]}")
                 parcels.append(self._parcel(session, message, extra[i] if extra else None, deadline))
@@ -122,6 +133,23 @@ class Publisher:
                 errors[i] = problem
         return errors
 
+    def _outward(
+        self, session: Session, message: Message, extra: Mapping[str, Any] | None, deadline: float
+    ) -> Parcel:
+        """A message for an exchange, which finds the queues."""
+        exchange, key = message.exchange, message.routing_key
+        try:
+            self._topology.ensure_exchange(session, exchange, deadline)
+            if message.due is not None and ticks(message.due):
+                exit = self._topology.ensure_exit(session, exchange, key, deadline)
+                return self._parcel(session, replace(message, queue=exit, exchange=""), extra, deadline)
+        except Failure as error:
+            raise PublishError(f"the exchange {exchange!r:.80}: {error}; nothing was sent") from error
+        header = self._header(session, message, extra, True)
+        # Whom a broadcast does not reach, it is not for.
+        told = any(s.broadcast and s.exchange == exchange for s in self._topology.shapes.values())
+        return Parcel("", exchange, key, header, message.body, mandatory=not told)
+
     def _parcel(
         self, session: Session, message: Message, extra: Mapping[str, Any] | None, deadline: float
     ) -> Parcel:
@@ -132,12 +160,7 @@ class Publisher:
             )
         count = 0 if message.due is None else ticks(message.due)
         # Where it waits, Celery's property of that name would let it go on before its time.
-        header = pack_header(message, extra, expiring=not count)
-        if len(header) > session.connection.frame_size - FRAME:
-            raise PublishError(
-                f"the message has {len(header)} bytes of headers, and RabbitMQ takes "
-                f"{session.connection.frame_size - FRAME} (its frame_max): pass large data as arguments"
-            )
+        header = self._header(session, message, extra, not count)
         if not count:
             return Parcel(queue, "", queue, header, message.body)
         if count >= 1 << LEVELS:
@@ -147,6 +170,17 @@ class Publisher:
         except Failure as error:
             raise PublishError(f"the delay queues of {queue!r:.80}: {error}; nothing was sent") from error
         return Parcel(queue, *delay_route(queue, count), header, message.body)
+
+    def _header(
+        self, session: Session, message: Message, extra: Mapping[str, Any] | None, expiring: bool
+    ) -> bytes:
+        header = pack_header(message, extra, expiring=expiring)
+        if len(header) > session.connection.frame_size - FRAME:
+            raise PublishError(
+                f"the message has {len(header)} bytes of headers, and RabbitMQ takes "
+                f"{session.connection.frame_size - FRAME} (its frame_max): pass large data as arguments"
+            )
+        return header
 
     def _send_again(
         self, session: Session, parcels: Sequence[Parcel], deadline: float
@@ -267,7 +301,7 @@ class Publisher:
                 batch, i = entry
                 if not taken and batch.errors[i] is None:
                     batch.errors[i] = Refusal(
-                        f"the queue {batch.parcels[i].queue!r:.80} refused the message (nack): it is full, "
+                        f"{batch.parcels[i].place} refused the message (nack): it is full, "
                         f"or the server failed"
                     )
                 batch.missing -= 1
@@ -292,10 +326,12 @@ class Publisher:
             exact = [(b, i) for b, i in fits if b.parcels[i].header == properties]
             for batch, i in (exact or fits)[:1]:
                 queue = batch.parcels[i].queue
-                batch.errors[i] = PublishError(
-                    f"there is no queue {queue!r:.80} (any more) to take the message; nothing was sent"
-                )
+                nobody = f"there is no queue {queue!r:.80} (any more) to take the message"
+                if not queue:
+                    nobody = f"the exchange {exchange!r:.80} has no queue for the routing key {key!r:.80}"
+                batch.errors[i] = PublishError(f"{nobody}; nothing was sent")
                 session.declared.discard(queue)
+                session.exchanges.clear()
                 session.delays.clear()
 
     def _lost(self, session: Session, error: Failure) -> None:

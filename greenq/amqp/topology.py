@@ -11,6 +11,7 @@ from greenq.amqp import methods
 from greenq.amqp.address import Address
 from greenq.amqp.failures import Failure, Refused
 from greenq.amqp.line import Session
+from greenq.exchanges import Shape
 
 __all__ = [
     "LEVELS", "LONGEST_WAIT", "Topology", "count_of", "dead_name", "delay_name", "delay_route", "ticks",
@@ -26,6 +27,8 @@ LONGEST_WAIT = TICK * ((1 << LEVELS) - 8)
 TRIAL_LASTS = 0.75
 """Seconds after which the server moves what nobody holds from a trial queue to the queue it came from: long
 enough to take a copy that was just sent, and how long what dies right after may take to return."""
+UNUSED = 60.0
+"""Seconds after which a queue that is to be deleted with its last consumer is, when nobody takes from it."""
 MISSING = 404
 DIFFERENT = 406
 FORBIDDEN = 403
@@ -74,9 +77,14 @@ def count_of(payload: bytes) -> int:
 
 
 class Topology:
-    """Declares what is needed, once in each session."""
+    """Declares what is needed, once in each session.
+
+    Attributes:
+        shapes: the queues that are no plain ones, by name.
+    """
 
     def __init__(self, address: Address) -> None:
+        self.shapes: dict[str, Shape] = {}
         self._arguments: dict[str, object] = {}
         if address.queue_type == "quorum":
             self._arguments["x-queue-type"] = "quorum"
@@ -98,6 +106,8 @@ class Topology:
             problem: Failure | None = found if isinstance(found, Refused) else None
             if isinstance(found, Refused) and found.code == MISSING:
                 problem = self._make(session, queue, deadline)
+            if problem is None and queue in self.shapes:
+                problem = self._bind(session, self.shapes[queue], deadline)
             if problem is None:
                 session.declared.add(queue)
             else:
@@ -105,7 +115,14 @@ class Topology:
         return problems
 
     def _make(self, session: Session, queue: str, deadline: float) -> Failure | None:
-        declare = methods.declare_queue(1, queue, arguments=self._arguments)
+        shape = self.shapes.get(queue)
+        arguments, durable = self._arguments, True
+        if shape is not None:
+            # Each message is taken with a consumer of its own: a queue with the server's own flag for this
+            # would be gone after the first.
+            fleeting = {"x-expires": int(UNUSED * 1000)} if shape.auto_delete else {}
+            arguments, durable = {**arguments, **fleeting, **shape.arguments}, shape.durable
+        declare = methods.declare_queue(1, queue, durable=durable, arguments=arguments)
         try:
             session.together([declare], deadline)
         except Refused as refused:
@@ -125,6 +142,60 @@ class Topology:
             # and a name may belong to an exchange of another type, or be forbidden.
             return None
         return None
+
+    def _bind(self, session: Session, shape: Shape, deadline: float) -> Failure | None:
+        """Let the queue's exchange find it; why that cannot be, else None."""
+        if not shape.exchange:
+            return None
+        frames = [methods.declare_exchange(1, shape.exchange, shape.type)]
+        frames += [
+            methods.bind_queue(1, shape.name, shape.exchange, key, shape.binding_arguments)
+            for key in shape.keys
+        ]
+        try:
+            session.together(frames, deadline)
+        except Refused as refused:
+            return refused
+        session.exchanges.add(shape.exchange)
+        return None
+
+    def ensure_exchange(self, session: Session, exchange: str, deadline: float) -> None:
+        """Make an exchange that the configuration knows, and the queues that it binds there; look for others.
+
+        Raises:
+            Failure: it is not there, or cannot be had.
+        """
+        if exchange in session.exchanges:
+            return
+        bound = [shape for shape in self.shapes.values() if shape.exchange == exchange]
+        if bound:
+            names = [shape.name for shape in bound if not shape.broadcast]
+            for problem in self.ensure(session, names, deadline).values():
+                raise problem
+            session.together([methods.declare_exchange(1, exchange, bound[0].type)], deadline)
+        else:
+            look = methods.declare_exchange(1, exchange, "direct", passive=True)
+            looked = session.aside([look], deadline)[0]
+            if isinstance(looked, Refused):
+                raise looked
+        session.exchanges.add(exchange)
+
+    def ensure_exit(self, session: Session, exchange: str, key: str, deadline: float) -> str:
+        """Make the queue that hands what has waited to an exchange; its name.
+
+        Raises:
+            Refused: the server does not let us.
+        """
+        name = _fitting(f"greenq.delay.exit.{exchange}.{key}", "greenq.delay.exit", f"{exchange}\0{key}")
+        if name not in session.declared:
+            arguments = {
+                "x-message-ttl": 0,
+                "x-dead-letter-exchange": exchange,
+                "x-dead-letter-routing-key": key,
+            }
+            session.together([methods.declare_queue(1, name, arguments=arguments)], deadline)
+            session.declared.add(name)
+        return name
 
     def ensure_dead(self, session: Session, queue: str, deadline: float) -> None:
         """Make the queue of dead letters; it has no priorities.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from struct import unpack_from
@@ -23,6 +23,7 @@ from greenq.amqp.settling import Settler
 from greenq.amqp.topology import LEVELS, Topology, count_of, dead_name, delay_name
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
+from greenq.exchanges import Shape, broadcast_queue
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
 
 __all__ = ["AmqpBroker"]
@@ -32,6 +33,8 @@ SETTLED = 12.0
 ANSWERS = 3.0
 """Seconds that the management plugin may take, which need not be there."""
 LOOK_EVERY = 0.25
+FORGOTTEN = 1800.0
+"""Seconds after which a node that is away is not told of broadcasts any more."""
 UNTOLD = Told(None)
 
 
@@ -74,6 +77,9 @@ class AmqpBroker(Broker):
         timed_leases=False,
         returns_in_front=False,
         lists_queues=False,
+        exchanges=("direct", "topic", "fanout", "headers"),
+        broadcasts=True,
+        arguments=True,
     )
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
@@ -94,6 +100,7 @@ class AmqpBroker(Broker):
         self._receiver = Receiver(self._inbox, self._ledger, self._settler, timeout)
         self._dead = DeadLetters(self._inbox.line, self._publisher, self._topology, timeout)
         self._management = Management(self.address)
+        self._attended: list[str] = []
         self._known: dict[str, None] = {}
         self._process: str | None = None
         self._pid = os.getpid()
@@ -158,8 +165,10 @@ class AmqpBroker(Broker):
         self._leased()
 
     def reap(self) -> int:
-        """Nothing to do: what lost connections held the server returns itself."""
+        """Nothing to return: what lost connections held the server returns itself."""
         self._open()
+        if self._attended:
+            self._keep_attended(time.monotonic() + self._timeout)
         return 0
 
     def release(self, process: str, charge: bool = True) -> int:
@@ -194,6 +203,30 @@ class AmqpBroker(Broker):
             if self.address.celery_delay:
                 native_delay.join(session, queues, deadline)
         self.expect(queues)
+
+    def shape(self, shapes: Mapping[str, Shape]) -> None:
+        super().shape(shapes)
+        self._topology.shapes.update(shapes)
+
+    def attend(self, queue: str, node: str, timeout: float) -> str:
+        self._open()
+        own = broadcast_queue(queue, node)
+        shape = self._topology.shapes[queue]
+        self._topology.shapes[own] = replace(
+            shape, name=own, broadcast=False, arguments={"x-expires": int(FORGOTTEN * 1000)}
+        )
+        self._attended.append(own)
+        self._keep_attended(time.monotonic() + timeout)
+        self.expect([own])
+        return own
+
+    def _keep_attended(self, deadline: float) -> None:
+        """Make this node's own queues, or let the server know that they are in use."""
+        with _translated():
+            session = self._inbox.line.session(deadline)
+            session.declared.difference_update(self._attended)
+            for own, problem in self._topology.ensure(session, self._attended, deadline).items():
+                raise BrokerError(f"the queue {own!r:.80} cannot be used: {problem}")
 
     def expect(self, queues: Sequence[str]) -> None:
         self._known.update(dict.fromkeys(queues))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,9 +13,9 @@ from kombu.common import Broadcast
 
 from greenq import GreenQ, InvalidOption, PublishError
 from greenq.brokers.base import Broker
-from greenq.errors import ConfigError
+from greenq.errors import BrokerError, ConfigError
 from greenq.exchanges import matches, pattern_of
-from greenq.message import Delivery, Settlement, Verdict
+from greenq.message import Delivery, Outcome, Settlement, Verdict
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
 from tests.waiting import until
@@ -142,19 +143,15 @@ def test_kombus_side_hears_what_greenq_broadcasts_and_the_other_way_round(make: 
 
             def listen() -> bool:
                 app.send_task("tell", [1], queue="news")
-                try:
+                with contextlib.suppress(TimeoutError):
                     connection.drain_events(timeout=0.5)
-                except TimeoutError:
-                    pass
                 return bool(heard)
 
             until(listen, "a broadcast")
             assert heard[0].headers["task"] == "tell"
             producer = kombu.Producer(channel)
-            producer.publish(
-                [[2], {}, {}], exchange="news", routing_key="celery", headers={"task": "from kombu", "id": "1"},
-                declare=[queue],
-            )  # fmt: skip
+            headers = {"task": "from kombu", "id": "1"}
+            producer.publish([[2], {}, {}], exchange="news", routing_key="celery", headers=headers)
             seen: list[str] = []
 
             def hear() -> bool:
@@ -188,20 +185,49 @@ def test_greenq_finds_the_bindings_that_kombu_makes(make: Make, url: str) -> Non
     until(lambda: ready(app.broker, "k1", "k2", "k3") == [1, 1, 0])
 
 
-def test_what_a_task_sends_through_an_exchange_goes_with_its_result(url: str) -> None:
-    if url.startswith("amqp"):
-        pytest.skip("results of RabbitMQ are another store's")
+def test_what_a_task_sends_through_an_exchange_is_not_left_to_a_script_that_knows_no_exchanges() -> None:
+    url = shared_redis().empty()
     app = GreenQ("shop", broker=url, results=url, queues=QUEUES)
     app.broker.declare(["orders", "copies"])
     app.broker.lease("one", 15.0)
     app.send_task("a", queue="celery")
     (delivery,) = app.broker.fetch(["celery"], 1, 10.0)
-    from greenq.message import Outcome
-
     child = app.composer.compose("b", (), {}, {"exchange": "shop", "routing_key": "order"})
     outcome = Outcome(delivery, (child,), None, Settlement(delivery, Verdict.ACK))
     assert app.results is not None
     assert app.results.commit(app.broker, [outcome], 10.0) is None
+    app.close()
+
+
+def test_a_headers_exchange_asks_for_headers_and_a_queue_is_declared_as_it_says() -> None:
+    server = shared_rabbit()
+    pdf = {"exchange": "files", "exchange_type": "headers", "binding_arguments": {"format": "pdf"}}
+    brief = {"arguments": {"x-max-length": 1}, "auto_delete": True}
+    app = GreenQ(broker=server.empty(), results=None, queues={"pdfs": pdf, "brief": brief})
+    app.broker.declare(["pdfs", "brief"])
+    app.send_task("a", queue="pdfs", headers={"format": "pdf"})
+    with pytest.raises(PublishError, match="has no queue"):
+        app.send_task("a", queue="pdfs", headers={"format": "png"})
+    for _ in range(3):
+        app.send_task("b", queue="brief")
+    until(lambda: ready(app.broker, "pdfs", "brief") == [1, 1])
+    app.close()
+
+
+def test_an_exchange_that_is_not_there_or_of_another_type_is_an_error() -> None:
+    address = shared_rabbit().empty()
+    app = GreenQ(broker=address, results=None)
+    with pytest.raises(PublishError, match="nowhere"):
+        app.send_task("a", exchange="nowhere")
+    app.close()
+    with kombu.Connection(address) as connection:
+        kombu.Exchange("theirs", type="topic")(connection.channel()).declare()
+    queue = {"exchange": "theirs", "exchange_type": "fanout"}
+    app = GreenQ(broker=address, results=None, queues={"q": queue})
+    with pytest.raises(BrokerError, match="'q' cannot be used"):
+        app.broker.declare(["q"])
+    with pytest.raises(PublishError, match="theirs"):
+        app.send_task("a", queue="q")
     app.close()
 
 
