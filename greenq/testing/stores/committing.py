@@ -6,8 +6,9 @@ import time
 from abc import abstractmethod
 
 from greenq.brokers.base import Broker
+from greenq.chords import ChordOpening, ChordPart
 from greenq.errors import PublishError
-from greenq.message import SUCCESS, Delivery, Depth, Message, Outcome, Settlement, Verdict
+from greenq.message import FAILURE, SUCCESS, Delivery, Depth, Message, Outcome, Settlement, Verdict
 from greenq.testing.messages import PATIENCE, ids, make, many, settle, take, until
 from greenq.testing.payloads import encoded
 from greenq.testing.stores.base import StoreSuite
@@ -135,6 +136,52 @@ class Committing(StoreSuite):
             raise AssertionError("a message that cannot be sent was committed")
         assert self.broker.depth() == {"q": Depth(leased=1)}
         assert self.get("parent") is None
+
+    def in_chord(self, delivery: Delivery, number: int) -> Outcome:
+        """Make what one member of a chord leaves behind, and what it decides of another task."""
+        outcome = self.outcome(delivery)
+        part = ChordPart("chord", f"m{number}", number, SUCCESS, number, {"task": "sum"})
+        self.store.encode_part(part)
+        outcome.parts = (part,)
+        outcome.further = (encoded(self.store, f"after {number}", FAILURE),)
+        return outcome
+
+    def test_members_of_chords_are_counted_in_the_same_step(self) -> None:
+        self.broker.publish([make("opens"), *many(2)], PATIENCE)
+        opens, *members = take(self.broker, 3)
+        first = self.outcome(opens, make("child", "children"))
+        first.openings = (ChordOpening("chord", 2, [["chord", None], []]),)
+        outcomes = [self.in_chord(delivery, number) for number, delivery in enumerate(members)]
+        assert self.commit(first, *outcomes) == [True] * 3
+        due = [outcome.parts[0].due for outcome in outcomes]
+        assert [one is None for one in due] == [True, False]
+        assert self.store.restore_group("chord", PATIENCE) == [["chord", None], []]
+        pieces = [list(piece) for piece in self.store.joined("chord", PATIENCE)]
+        assert [self.store.decode_part(payload)[2] for piece in pieces for payload in piece] == [0, 1]
+        assert {"after 0", "after 1"} == set(self.store.get(["after 0", "after 1", "after 2"], PATIENCE))
+        assert self.broker.depth()["children"] == Depth(ready=1)
+
+    def test_a_member_whose_lease_was_lost_is_not_counted(self) -> None:
+        self.store.open_chords([ChordOpening("chord", 1)], PATIENCE)
+        self.broker.publish([make("once")], PATIENCE)
+        [delivery] = take(self.broker, 1)
+        settle(self.broker, [delivery], Verdict.ACK)
+        late = self.in_chord(delivery, 0)
+        assert self.commit(late) == [False]
+        assert late.parts[0].due is None
+        assert list(self.store.joined("chord", PATIENCE)) == []
+        assert self.store.get(["after 0"], PATIENCE) == {}
+
+    def test_a_final_state_of_another_task_is_not_overwritten_by_a_commit(self) -> None:
+        self.put("after 0", value="first")
+        self.store.open_chords([ChordOpening("chord", 1)], PATIENCE)
+        self.broker.publish([make("member")], PATIENCE)
+        outcome = self.in_chord(*take(self.broker, 1), 0)
+        assert self.commit(outcome) == [True]
+        assert outcome.parts[0].due is not None
+        found = self.get("after 0")
+        assert found is not None
+        assert found.value == "first"
 
     def test_a_commit_wakes_those_who_wait(self) -> None:
         self.broker.publish([make("task")], PATIENCE)
