@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,23 +70,10 @@ def run(
     }
     load: list[float] = []
     with _servers(peers, pythons) as house:
+        turns = _Turns(house, found, load, count, rounds, until, say)
         for number in range(1, rounds + 1):
             for workload, described in zip(workloads, found["workloads"], strict=True):
-                if number == 1 and time.monotonic() < until:
-                    found["limits"] |= workload.limits()
-                for peer in [peer for peer in peers if workload.takes(peer)]:
-                    if time.monotonic() > until:
-                        break
-                    load.append(busy := machine.busy())
-                    what = f"{workload.name}, round {number}/{rounds}, {peer.name}"
-                    try:
-                        figures = house.measure(workload, peer, count)
-                    except Failed as failed:
-                        found["failed"].append({"what": what, "why": str(failed)})
-                        say(f"{what}: failed: {failed}")
-                        continue
-                    described["rounds"][peer.name].append({"round": number, "busy": busy, **figures})
-                    say(f"{what}: {_told(workload, figures)}")
+                turns.take(number, workload, described, [peer for peer in peers if workload.takes(peer)])
                 found["busy"] = _busy(load)
                 if keep:
                     keep(found)
@@ -141,20 +128,61 @@ class _House:
     pythons: dict[str, Path]
     redis: str | None
     rabbit: RabbitServer | None
+    used: list[str] = field(default_factory=list)
 
     def measure(self, workload: Workload, peer: Peer, count: int) -> Figures:
         """Measure once, in an empty directory and with empty servers."""
         if peer.redis and self.redis is not None:
             servers.flush(self.redis)
-        host = self.rabbit.empty() if peer.rabbit and self.rabbit is not None else None
+        host = None
+        if peer.rabbit and self.rabbit is not None:
+            host = self.rabbit.empty()
+            self.used.append(host)
+        with tempfile.TemporaryDirectory(dir=self.home, ignore_cleanup_errors=True) as directory:
+            redis = self.redis if peer.redis else None
+            place = Place(Path(directory), self.pythons[peer.name], redis, host)
+            return workload.measure(peer, place, workload.tasks(peer, count))
+
+    def tidy(self) -> None:
+        """Remove what measurements have left with RabbitMQ."""
+        if self.used and self.rabbit is not None:
+            servers.forget(self.rabbit, self.used)
+            self.used.clear()
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """What each turn of the peers at a workload adds to what a run has found."""
+
+    house: _House
+    found: dict[str, Any]
+    load: list[float]
+    count: int
+    rounds: int
+    until: float
+    say: Callable[[str], None]
+
+    def take(self, number: int, workload: Workload, described: dict[str, Any], peers: Sequence[Peer]) -> None:
+        """Measure one workload, each peer once, while there is time."""
+        if number == 1 and time.monotonic() < self.until:
+            self.found["limits"] |= workload.limits()
+        for peer in peers:
+            if time.monotonic() > self.until:
+                break
+            self.load.append(busy := machine.busy())
+            what = f"{workload.name}, round {number}/{self.rounds}, {peer.name}"
+            try:
+                figures = self.house.measure(workload, peer, self.count)
+            except Failed as failed:
+                self.found["failed"].append({"what": what, "why": str(failed)})
+                self.say(f"{what}: failed: {failed}")
+                continue
+            described["rounds"][peer.name].append({"round": number, "busy": busy, **figures})
+            self.say(f"{what}: {_told(workload, figures)}")
         try:
-            with tempfile.TemporaryDirectory(dir=self.home, ignore_cleanup_errors=True) as directory:
-                redis = self.redis if peer.redis else None
-                place = Place(Path(directory), self.pythons[peer.name], redis, host)
-                return workload.measure(peer, place, workload.tasks(peer, count))
-        finally:
-            if host is not None and self.rabbit is not None:
-                servers.forget(self.rabbit, host)
+            self.house.tidy()
+        except Failed as failed:
+            self.say(f"{workload.name}: {failed}")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,12 +70,17 @@ def flush(url: str) -> None:
         raise Failed(f"the Redis server at {url} could not be emptied")
 
 
-def forget(server: RabbitServer, url: str) -> None:
-    """Remove a virtual host and what was left in it, before it burdens the next measurement."""
+def forget(server: RabbitServer, urls: Sequence[str]) -> None:
+    """Remove virtual hosts and what was left in them, before they burden what is measured next.
+
+    Raises:
+        Failed: the server did not do it in time.
+    """
+    names = ", ".join(f'<<"{url.rpartition("/")[2]}">>' for url in urls)
     try:
-        server.control("delete_vhost", url.rpartition("/")[2])
+        server.control("eval", f'[rabbit_vhost:delete(V, <<"benchmarks">>) || V <- [{names}]].')
     except (subprocess.SubprocessError, OSError) as error:
-        raise Failed(f"the RabbitMQ server did not remove {url}: {error}") from error
+        raise Failed(f"the RabbitMQ server did not remove its virtual hosts: {error}") from error
 
 
 def _ask(url: str, command: bytes) -> bytes:

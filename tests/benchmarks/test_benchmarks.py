@@ -21,7 +21,7 @@ from benchmarks.workloads.noop import Noop
 
 NOOP = Noop("noop", "noop drain")
 BRIEF = (
-    "body-1KiB", "bulk", "enqueue", "http", "memory", "noop-results", "processes-2", "round-trip", "start",
+    "body-1KiB", "bulk", "enqueue", "http", "memory", "round-trip", "start",
 )  # fmt: skip
 """One workload of each kind that needs no other broker than the embedded one, the longer ones left out."""
 
@@ -41,7 +41,7 @@ def figures(run: dict[str, Any], name: str) -> dict[str, float]:
     return dict(only)
 
 
-@pytest.mark.parametrize("name", ["body-1KiB", "http", "noop-results", "processes-2"])
+@pytest.mark.parametrize("name", ["body-1KiB", "http"])
 def test_a_drain_tells_rate_and_cost_and_that_each_task_ran_once(brief: dict[str, Any], name: str) -> None:
     found = figures(brief, name)
     assert found["tasks"] == 100
