@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict
@@ -96,6 +96,13 @@ class CallOptions(NextOptions, total=False):
 
     countdown: float | None
     eta: datetime | None
+    link: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+    link_error: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+    chain: Sequence[Mapping[str, Any]] | None
+    chord: Mapping[str, Any] | None
+    route_name: str | None
+    stamped_headers: Sequence[str] | None
+    replaced_task_nesting: int | None
     unique: By | None
     unique_for: float | None
     unique_until: Literal["start", "end"] | None

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
+from greenq.canvas.following import FOLLOWING, follow
 from greenq.canvas.owners import TaskCanvas
 from greenq.canvas.replacing import Replacing
 from greenq.classhooks import ClassHooks
@@ -188,7 +189,10 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
             options: as `apply_async` takes them; those about sending have no effect.
         """
         given = check_call(options, f"call of {self.name}")
-        return run_eagerly(self, () if args is None else tuple(args), dict(kwargs or {}), given, throw)
+        result = run_eagerly(self, () if args is None else tuple(args), dict(kwargs or {}), given, throw)
+        if FOLLOWING & given.keys():
+            follow(self.app, given, result)
+        return result
 
     def _send_converted(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> _Result[R]:
         """Send plain data instead of models, unless the serializer carries models as they are."""
@@ -207,17 +211,25 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
         with deny_join_result():
             return self.apply(args, kwargs, **{**options, "task_id": message.headers["id"]})
 
-    def check_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Check that arguments fit the function, unless ``typing=False``.
+    def arguments_to_send(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], serializer: str | None
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """Check that arguments fit the function, unless ``typing=False``; models among them made plain data.
+
+        Parameters:
+            serializer: the call's own.
 
         Raises:
-            InvalidTaskArguments: they do not.
+            InvalidTaskArguments: they do not fit.
         """
         if self._check is not None:
             try:
                 self._check(*args, **kwargs)
             except TypeError:
                 raise self._misfit(args, kwargs) from None
+        if self._outgoing is None or (serializer or self.options.serializer) == "pickle":
+            return args, kwargs
+        return self._outgoing(args, dict(kwargs))
 
     def _misfit(self, args: Any, kwargs: Mapping[str, Any]) -> InvalidTaskArguments:
         return InvalidTaskArguments(explain(self.name, self.run, args, kwargs))

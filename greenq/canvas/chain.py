@@ -34,6 +34,7 @@ class chain(Signature):
         options: of the first task; `app` is where it is sent.
     """
 
+    workflow = True
     tasks = Item("tasks", "kwargs", "Its steps, in order.")
     _steps: list[Any] | None = None
 
@@ -67,9 +68,6 @@ class chain(Signature):
     def _found_app(self) -> Sender | None:
         found = (task._found_app() for task in self.tasks)
         return self._app or next((app for app in found if app is not None), None)
-
-    def _can_run_here(self) -> bool:
-        return True
 
     def _cloned_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return {**kwargs, "tasks": [task.clone() for task in kwargs["tasks"]]}

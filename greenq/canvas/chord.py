@@ -36,6 +36,7 @@ class chord(Signature):
         options: of the header's members and of the body.
     """
 
+    workflow = True
     tasks = Item("header", "kwargs", "The header's members; a group once their ids are fixed.")
     body = Item("body", "kwargs", "What runs with the results of all of them.")
 
@@ -76,9 +77,6 @@ class chord(Signature):
     def _found_app(self) -> Sender | None:
         found = (task._found_app() for task in (*_members(self.tasks), self.body) if task is not None)
         return self._app or next((app for app in found if app is not None), None)
-
-    def _can_run_here(self) -> bool:
-        return True
 
     def _cloned_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         header, body = kwargs["header"], kwargs["body"]

@@ -57,10 +57,12 @@ class Composition:
         Raises:
             InvalidOption, InvalidTaskArguments, EncodeError: see `Composer.compose`.
         """
+        given = _honoured(options) if self._tolerant else dict(options)
         known = self.app.tasks.get(task)
         if known is not None:
-            known.check_arguments(tuple(args or ()), dict(kwargs or {}))
-        given = _honoured(options) if self._tolerant else dict(options)
+            args, kwargs = known.arguments_to_send(
+                tuple(args or ()), dict(kwargs or {}), given.get("serializer")
+            )
         if not given.get("task_id"):
             given["task_id"] = new_id()
         message = self.app.composer.compose(task, args, kwargs, given, self.request)

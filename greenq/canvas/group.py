@@ -28,6 +28,7 @@ class group(Signature):
         options: for all members; `app` is where they are sent.
     """
 
+    workflow = True
     tasks = Item("tasks", "kwargs", "Its members.")
 
     def __init__(self, *tasks: Any, **options: Any) -> None:
@@ -62,9 +63,6 @@ class group(Signature):
     def _found_app(self) -> Sender | None:
         found = (task._found_app() for task in self.tasks)
         return self._app or next((app for app in found if app is not None), None)
-
-    def _can_run_here(self) -> bool:
-        return True
 
     def _cloned_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return {**kwargs, "tasks": [task.clone() for task in kwargs["tasks"]]}

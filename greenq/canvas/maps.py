@@ -29,6 +29,7 @@ class Mapped(Signature):
         options: of the one call.
     """
 
+    workflow = True
     runs: ClassVar[str]
     """The task that calls it for each."""
 
@@ -68,9 +69,6 @@ class Mapped(Signature):
         call = self.kwargs["task"].type
         return [call(value) for value in self.kwargs["it"]]
 
-    def _can_run_here(self) -> bool:
-        return True
-
 
 @Signature.register_type()
 class xmap(Mapped):
@@ -107,12 +105,15 @@ class chunks(Signature):
         options: of all messages.
     """
 
+    workflow = True
+
     def __init__(self, task: Any, it: Iterable[Any], n: int, **options: Any) -> None:
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise InvalidOption(f"the size of a chunk must be an integer, 1 or more, not {n!r:.80}")
         values = it if isinstance(it, list | tuple) else list(it)
         parts = {"task": _signature(task), "it": values, "n": n}
         super().__init__("celery.chunks", (), parts, **{"immutable": True, **options})
+        self["subtask_type"] = "chunks"
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any], app: Sender | None = None) -> Signature:
@@ -135,9 +136,6 @@ class chunks(Signature):
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Run all parts here and now; returns a `GroupResult`."""
         return self.group().apply(args, kwargs, **options)
-
-    def _can_run_here(self) -> bool:
-        return True
 
     def group(self) -> group:
         """The group that it stands for."""

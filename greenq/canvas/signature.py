@@ -43,6 +43,8 @@ class Signature(Linked, Stamped, dict[str, Any]):
 
     TYPES: ClassVar[dict[str, type[Signature]]] = {}
     """The kinds of signatures by the name that they have in messages."""
+    workflow: ClassVar[bool] = False
+    """Whether applying it is more than calling its task."""
     pipe: ClassVar[Callable[[Any, Any], Any]]
     """What ``left | right`` makes; the rules are in `greenq.canvas.pipes`."""
 
@@ -230,13 +232,25 @@ class Signature(Linked, Stamped, dict[str, Any]):
         Raises:
             See `Task.apply_async`; ResultStoreError where a chord needs a store that counts.
         """
+        if not self.workflow:
+            return self._call_task(args, kwargs, options)
         app = self.app
-        if app.settings.tasks.eager and self._can_run_here():
+        if app.settings.tasks.eager:
             return self.apply(args, kwargs, **options)
         composition = Composition(app, current.get())
         result = self.compose(composition, args, kwargs, options)
         composition.deliver()
         return result
+
+    def _call_task(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Any:
+        """Call the task itself, or its name if it is not known here."""
+        given = {name: value for name, value in options.items() if value is not None}
+        args, kwargs, merged = self._merge(args, kwargs, given)
+        app = self.app
+        task = app.tasks.get(self.task) if self._type is None else self._type
+        if task is not None:
+            return task.apply_async(args, kwargs, **merged)
+        return app.send(self.task, tuple(args), dict(kwargs), merged)
 
     def compose(self, composition: Composition, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Any:
         """Add what it sends to a composition; returns its result."""
@@ -249,10 +263,6 @@ class Signature(Linked, Stamped, dict[str, Any]):
         given = {name: value for name, value in options.items() if value is not None}
         args, kwargs, merged = self._merge(args, kwargs, given)
         return self.type.apply(args, kwargs, **merged)
-
-    def _can_run_here(self) -> bool:
-        """With ``tasks.eager``: a task that is not registered here is sent all the same."""
-        return self._type is not None or self.task in self.app.tasks
 
     def __invert__(self) -> Any:
         """Send it and wait for its value: ``~add.s(2, 2)``."""

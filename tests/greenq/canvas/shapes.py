@@ -250,7 +250,6 @@ SHAPES |= {
     "a map in a chain": lambda c: (c.add.starmap([(1, 2), (3, 4)]) | c.total.s()).delay(),
     "maps in a chord": lambda c: c.chord([c.add.starmap([(1, 2)]), c.add.map([1])])(c.noop.s()),
     "a map that was JSON": lambda c: reread(c, c.add.map([1, 2])).delay(),
-    "chunks that were JSON": lambda c: reread(c, c.add.chunks([(1, 2), (3, 4), (5, 6)], 2)).delay(),
     "a stamp": lambda c: stamp(c.noop.s(), tag="x").delay(),
     "a stamped chain": lambda c: stamp(c.noop.s(1) | c.noop.s(2), tag="x", more=["y"]).delay(),
     "a stamped group": lambda c: stamp(c.group(c.noop.s(1), c.noop.s(2)), tag="x").delay(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from types import SimpleNamespace
@@ -95,3 +96,11 @@ def test_a_result_tree_names_the_group_that_the_messages_name() -> None:
     _, _, embed = app.codecs.decode(delivery.message.body, "application/json", "utf-8", None)
     assert embed["chain"][0]["options"]["task_id"] == result.parent.id
     app.close()
+
+
+def test_chunks_that_were_json_are_still_chunks() -> None:
+    # Celery sends one message of a task that cannot return what it does.
+    def shape(c: SimpleNamespace) -> Any:
+        return c.signature(json.loads(json.dumps(c.add.chunks([(1, 2), (3, 4), (5, 6)], 2)))).delay()
+
+    assert [message["a"]["task"] for message in of_greenq(shape).messages] == ["celery.starmap"] * 2
