@@ -32,6 +32,8 @@ log = logging.getLogger("greenq.throttling")
 
 AWAY_FIRST, AWAY_MOST = 0.1, 2.0
 """Seconds between attempts while the store of limits is away: doubled each time, up to the most."""
+EXPIRE_EVERY = 60.0
+"""Seconds between looks for what is past its time."""
 PUT_OFF = 1.0
 """Seconds, and up to twice as many, after which a task tries again whose limits could not be looked up."""
 MOST_PENDING = 100_000
@@ -226,10 +228,14 @@ class Gate:
     def run(self) -> None:
         """Give back what is over until `stop`, and then the rest: the gate's service."""
         away = AWAY_FIRST
+        expired = time.monotonic()
         while True:
             self._wake.clear()
             try:
                 self._give_back()
+                if time.monotonic() - expired >= EXPIRE_EVERY:
+                    expired = time.monotonic()
+                    self._store.expire(self._timeout)
                 away = AWAY_FIRST
             except GreenqError as error:
                 if self._stopping.is_set:
@@ -241,7 +247,7 @@ class Gate:
                 continue
             if self._stopping.is_set:
                 return
-            self._wake.wait()
+            self._wake.wait(EXPIRE_EVERY)
 
     def _give_back(self) -> None:
         """Carry out what has gathered, each kind in one step; what fails stays."""
