@@ -83,10 +83,8 @@ def main(
         minutes=minutes, keep=lambda found: records.write(path, found),
     )  # fmt: skip
     click.echo(report.table(found))
-    busy = found["busy"]
-    if not busy["calm"]:
-        click.echo(f"\nThe machine was loaded: {busy['mean']:.1f} cores were at work beside ours.")
-    click.echo(f"\nwritten to {path}")
+    click.echo(f"\n{report.circumstances(found)}")
+    click.echo(f"written to {path}")
     if keep:
         click.echo(f"kept in {past.add(found)}")
     if found["failed"]:
@@ -121,7 +119,8 @@ def calls(messages: int, most: int) -> None:
 @click.argument("file", type=FILE, required=False)
 def show(file: Path | None) -> None:
     """Print the tables of the last run, or of a file of results."""
-    click.echo(report.table(records.read(file or records.latest("run"))))
+    found = records.read(file or records.latest("run"))
+    click.echo(f"{report.table(found)}\n\n{report.circumstances(found)}")
 
 
 @main.command()
@@ -130,7 +129,7 @@ def check(file: Path | None) -> None:
     """Hold the last run, or a file of results, against what must be true; fails if anything is missed."""
     found = records.read(file or records.latest("run"))
     judged = goals.judge(found, goals.counted())
-    click.echo(goals.table(judged))
+    click.echo(f"{goals.table(judged)}\n\n{report.circumstances(found)}")
     if any(one.met is False for one in judged):
         _fail(f"{sum(one.met is False for one in judged)} missed")
 

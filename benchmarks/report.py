@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.found import Rounds, ratio
 
-__all__ = ["table"]
+__all__ = ["circumstances", "table"]
 
 
 def table(run: dict[str, Any]) -> str:
@@ -35,6 +35,16 @@ def table(run: dict[str, Any]) -> str:
     lines += [f"Limit of the {name}: {value:,.0f}" for name, value in run["limits"].items()]
     lines += [f"Failed: {failed['what']}: {failed['why'].splitlines()[0]}" for failed in run["failed"]]
     return "\n".join(lines)
+
+
+def circumstances(run: dict[str, Any]) -> str:
+    """Say in a sentence when and on what a run was made, and whether the machine had other work."""
+    busy = run["busy"]
+    state = "calm" if busy["calm"] else f"loaded: {busy['mean']:.1f} cores were at work beside ours"
+    return (
+        f"{run['began'][:16]}, sources {run['commit'] or 'unknown'}, {run['count']:,} tasks as a rule, "
+        f"at most {run['rounds']} rounds; the machine was {state}."
+    )
 
 
 def _row(name: str, figures: Rounds, base: Rounds, workload: dict[str, Any]) -> str:

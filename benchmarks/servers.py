@@ -15,6 +15,7 @@ from tests.rabbit import PROGRAMS, RabbitServer, start_rabbitmq
 
 __all__ = ["flush", "forget", "rabbit", "redis"]
 
+CLIENTS = 30_000
 STARTING = 10.0
 """Seconds until it must answer."""
 
@@ -35,6 +36,8 @@ def redis(directory: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    # Some systems open a connection for each of their slots.
+    options += ["--maxclients", str(CLIENTS)]
     with (directory / "redis.log").open("wb") as output:
         server = subprocess.Popen([program, *options, "--dir", str(directory)], stdout=output, stderr=output)
     url = f"redis://127.0.0.1:{port}/0"
@@ -51,13 +54,16 @@ def rabbit() -> Iterator[RabbitServer]:
     """Run a RabbitMQ server; each measurement takes an empty virtual host of it.
 
     Raises:
-        Failed: there is none.
+        Failed: there is none, or it does not answer.
     """
     if not (PROGRAMS / "rabbitmq-server").exists():
         raise Failed(
             "rabbitmq-server is not installed: apt-get install rabbitmq-server, or leave out peers with it"
         )
-    server = start_rabbitmq()
+    try:
+        server = start_rabbitmq()
+    except AssertionError as error:
+        raise Failed(f"rabbitmq-server did not start: {error}") from error
     try:
         yield server
     finally:

@@ -51,7 +51,13 @@ class RabbitServer:
         )
         self._made = 0
         self._empty: list[str] = []
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            # One that did not answer in time would run on, and slow those that start after it.
+            self.kill()
+            self.stop()
+            raise
         _stopped_at_exit.append(self)
 
     @property

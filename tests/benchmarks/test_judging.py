@@ -116,6 +116,7 @@ def test_check_fails_if_anything_is_missed(tmp_path: Path) -> None:
     records.write(file, made({"start": {GREENQ: [{"start": 0.4}]}}))
     answer = CliRunner().invoke(main, ["check", str(file)])
     assert "| 11 | start to the first task | 0.4 | ≤ 0.5 s | met |" in answer.output
+    assert "sources abc1234, 100 tasks as a rule, at most 2 rounds; the machine was calm." in answer.output
     records.write(file, made({"start": {GREENQ: [{"start": 0.6}]}}))
     answer = CliRunner().invoke(main, ["check", str(file)])
     assert "**missed**" in answer.output
