@@ -60,8 +60,9 @@ class Registry(Sender):
         self._annotations = Annotations(self.settings.annotations, self._annotators)
         for name, task in self.tasks.items():
             self._declared[name] = task.declared = dict(self._own[name])
-            self._annotate(task)
-            task.resolve()
+            task.resolve()  # what annotates it may look at it
+            if self._annotate(task):
+                task.resolve()
 
     def _find_task(self, name: str) -> object:
         return self.tasks.get(name)

@@ -11,11 +11,12 @@ import kombu
 import pytest
 from kombu.common import Broadcast
 
-from greenq import GreenQ, InvalidOption, PublishError
+from greenq import GreenQ, InvalidOption, PublishError, Worker
 from greenq.brokers.base import Broker
 from greenq.errors import BrokerError, ConfigError
 from greenq.exchanges import matches, pattern_of
 from greenq.message import Delivery, Outcome, Settlement, Verdict
+from pools import table
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
 from tests.waiting import until
@@ -129,6 +130,30 @@ def test_a_broadcast_reaches_each_node_once_and_waits_for_it_there(make: Make) -
 
 def test_a_broadcast_that_nobody_hears_is_no_error(make: Make) -> None:
     make().send_task("tell", queue="news")
+
+
+def test_every_worker_runs_what_is_broadcast_and_one_runs_the_rest() -> None:
+    url = shared_redis().empty()
+    ran: list[tuple[str, int]] = []
+    with contextlib.ExitStack() as stack:
+        for number in range(2):
+            app = GreenQ("shop", broker=url, results=None, queues=QUEUES, worker={
+                "queues": ["celery", "news"], "node": f"node-{number}",
+            })  # fmt: skip
+
+            @app.task(name="tell", bind=True)
+            def tell(self: Any, n: int) -> None:
+                ran.append((self.request.hostname, n))
+
+            worker = Worker(app, stack.enter_context(table.create("threads", 2)))
+            worker.start()
+            stack.callback(worker.stop, 10)
+        app.send_task("tell", [1], queue="news")
+        app.send_task("tell", [2])
+        until(lambda: len(ran) >= 3, "three runs")
+        assert sorted(one for one in ran if one[1] == 1) == [("node-0", 1), ("node-1", 1)]
+        assert len(ran) == 3
+        assert ready(app.broker, "celery", "bcast.news.node-0") == [0, 0]
 
 
 def test_kombus_side_hears_what_greenq_broadcasts_and_the_other_way_round(make: Make, url: str) -> None:
