@@ -245,7 +245,9 @@ class Sender:
         if not self.throttling.concerns(name, options):
             return None
         task = self.tasks.get(name)
-        return self.throttling.take(message, None if task is None else task.run, args, kwargs, options)
+        # Of a task that takes many calls at once no call has the function's own arguments.
+        fn = None if task is None or task.options.batch is not None else task.run
+        return self.throttling.take(message, fn, args, kwargs, options)
 
     def _has_ended(self, id: str) -> bool:
         """Whether a task's end is recorded, as far as can be known."""

@@ -94,7 +94,8 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
             serializer=plan.serializer, compression=plan.compression,
         )  # fmt: skip
         limits = {name: getattr(self.options, name) for name in THROTTLING}
-        self.rules = rules_of(self.name, self.run, limits, self.app.settings.throttling.unique_for)
+        fn = self.run if whole else None
+        self.rules = rules_of(self.name, fn, limits, self.app.settings.throttling.unique_for)
         self.app.throttling.heed(self.name, self.rules)
 
     # ── calling ──────────────────────────────────────────────────────────────────────────────────────────

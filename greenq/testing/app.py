@@ -40,7 +40,7 @@ def in_memory(app: GreenQ, **settings: Any) -> Iterator[GreenQ]:
     """
     before = app.overrides
     own = f"memory://{new_id()}"
-    given = {"broker.url": own, "results.url": own}
+    given = {"broker.url": own, "results.url": own, "throttling.url": own}
     given |= {name.replace("__", "."): value for name, value in settings.items()}
     app.close()
     app.override({**before, **{name: (value, SOURCE) for name, value in given.items()}})

@@ -37,6 +37,7 @@ class Desk:
 
     def configure(self, settings: Settings) -> None:
         """Go by these settings from now on."""
+        self.close()
         self._settings = settings
         self.timeout = settings.throttling.timeout
         self._uniqueness = Uniqueness(lambda: self.store, self._ended, self.timeout)

@@ -207,10 +207,13 @@ def unique_of(
     )  # fmt: skip
 
 
-def rules_of(task: str, fn: Callable[..., Any], options: Mapping[str, Any], seconds: float) -> Rules | None:
+def rules_of(
+    task: str, fn: Callable[..., Any] | None, options: Mapping[str, Any], seconds: float
+) -> Rules | None:
     """What a task's checked options say; None if they say nothing, and its workers have nothing to look at.
 
     Parameters:
+        fn: its function; None where no call has its arguments.
         options: those that it was declared with.
         seconds: how long a unique task holds its key, where it does not say.
 
@@ -231,5 +234,5 @@ def rules_of(task: str, fn: Callable[..., Any], options: Mapping[str, Any], seco
     return Rules(task, unique_of(task, fn, options, seconds), tuple(limits), dict(options))
 
 
-def _keys(task: str, fn: Callable[..., Any], by: By | None) -> Keys | None:
+def _keys(task: str, fn: Callable[..., Any] | None, by: By | None) -> Keys | None:
     return None if by is None else Keys(task, by, fn)

@@ -141,7 +141,11 @@ class Gate:
         for _, ask in asking:
             slots, count = self._held.get(ask.id, ([], 0))
             self._held[ask.id] = (list({*slots, *ask.slots()}), count + 1)
-        dues = self._admitted([ask for _, ask in asking])
+        try:
+            dues = self._admitted([ask for _, ask in asking])
+        except BaseException:
+            self.forget([ask.id for _, ask in asking])
+            raise
         refused = set()
         admitted = {}
         for (run, ask), due in zip(asking, dues, strict=True):
@@ -188,7 +192,7 @@ class Gate:
             if self._put_off.pop(id(outcome), None) is not None or message is None:
                 continue
             one = message.headers.get("id")
-            if one in self._held:
+            if type(one) is str and one in self._held:
                 over.append(one)
             held = held_by(message)
             if held is not None and ends(outcome):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from greenq import GreenQ, Worker
+from greenq.batches import Batch
 from greenq.errors import AlreadyQueued, ConfigError, Ignore, InvalidOption, PartlySent, Reject
 from pools import create
 from tests.servers import shared_redis
@@ -530,3 +531,23 @@ def test_options_of_a_call_that_make_no_sense_are_told() -> None:
         plain.apply_async((1,), unique=True)
     with pytest.raises(InvalidOption, match="makes sense with unique only"):
         perhaps.apply_async((1,), unique_for=3)
+
+
+def test_calls_of_a_task_that_takes_many_at_once_have_their_own_limits() -> None:
+    app = make("memory://batches")
+    seen: list[list[str]] = []
+
+    @app.task(
+        batch=Batch(size=4, seconds=0.2), concurrency_limit=1, concurrency_limit_by="account", unique="what"
+    )
+    def charge(calls: list[Any]) -> list[None]:
+        seen.append(sorted(call.kwargs["account"] for call in calls))
+        return [None] * len(calls)
+
+    for what, account in enumerate("aabb"):
+        charge.apply_async(kwargs={"account": account, "what": what})
+    with pytest.raises(AlreadyQueued):
+        charge.apply_async(kwargs={"account": "c", "what": 0})
+    with working(app):
+        until(lambda: sum(map(len, seen)) == 4, "the end of all")
+    assert all(len(set(accounts)) == len(accounts) for accounts in seen)
