@@ -98,7 +98,7 @@ class Inbox:
                 if self._woken or time.monotonic() >= deadline:
                     self._woken = False
                     return []
-                self._subscribe(session, queues, answer_by)
+                self._subscribe(session, queues)
                 signal.wait(max(0.0, deadline - time.monotonic()))
             finally:
                 with self._lock:
@@ -145,7 +145,7 @@ class Inbox:
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _subscribe(self, session: Session, queues: Sequence[str], deadline: float) -> None:
+    def _subscribe(self, session: Session, queues: Sequence[str]) -> None:
         """Let the server push, at most one message from each queue."""
         frames = []
         with self._lock:
@@ -158,9 +158,10 @@ class Inbox:
                     tag = f"greenq-{next(self._names)}"
                     self._consumers[queue] = tag
                     self._queues[tag] = queue
-                    frames.append(methods.consume(1, queue, tag))
+                    # Unanswered: a charge may ask on this channel too, and would be given our answer.
+                    frames.append(methods.consume(1, queue, tag, answered=False))
         if frames:
-            session.call(b"".join(frames), len(frames), deadline)
+            session.connection.send(session.channel, b"".join(frames))
 
     def _make_room(self, session: Session, room: int) -> None:
         """Let nothing more be pushed than can be started."""

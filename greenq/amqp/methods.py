@@ -149,11 +149,23 @@ def delete_queue(channel: int, queue: str) -> bytes:
 
 
 def consume(
-    channel: int, queue: str, tag: str, *, no_ack: bool = False, arguments: Mapping[str, Any] | None = None
+    channel: int,
+    queue: str,
+    tag: str,
+    *,
+    no_ack: bool = False,
+    answered: bool = True,
+    arguments: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Ask for messages to be pushed."""
+    """Ask for messages to be pushed.
+
+    Parameters:
+        answered: let the server confirm it. RabbitMQ does so out of order: where others ask on the same
+            channel meanwhile, their answers may come first.
+    """
     names = short(queue, "the queue") + short(tag, "the consumer")
-    return frame(channel, 0x3C0014, b"\0\0" + names + bytes((no_ack << 1,)) + write_table(arguments or {}))
+    bits = bytes((no_ack << 1 | (not answered) << 3,))
+    return frame(channel, 0x3C0014, b"\0\0" + names + bits + write_table(arguments or {}))
 
 
 def cancel(channel: int, tag: str) -> bytes:

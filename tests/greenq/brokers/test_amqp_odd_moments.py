@@ -120,6 +120,30 @@ def test_waiting_by_a_session_that_is_over_leaves_no_trace_in_the_next_one(broke
     until(lambda: inbox.line._drop(old) is None and inbox.line.alive is None, "its going")
     new = inbox.line.session(time.monotonic() + PATIENCE)
     assert new.number != old.number
-    inbox._subscribe(old, ["q"], time.monotonic() + PATIENCE)
+    inbox._subscribe(old, ["q"])
     broker.publish([make("told")], PATIENCE)
     assert ids(broker.fetch(["q"], 1, PATIENCE)) == ["told"]
+
+
+def test_charging_beside_a_waiting_fetch_mistakes_no_answer(broker: AmqpBroker) -> None:
+    """RabbitMQ confirms a consumer out of order: a copy that came instead would be held by nobody."""
+    broker.publish([make(str(number)) for number in range(20)], PATIENCE)
+    held = take(broker, 20)
+    ends = threading.Event()
+
+    def fetch() -> None:
+        while not ends.is_set():
+            # It waits, is told, and waits anew: each time a consumer is made.
+            broker.fetch(["empty", "vacant"], 2, 0.001)
+            broker._inbox.rest()
+
+    fetching = threading.Thread(target=fetch)
+    fetching.start()
+    try:
+        for _ in range(200):
+            assert broker.charge(held, PATIENCE) == [True] * 20
+    finally:
+        ends.set()
+        fetching.join(PATIENCE)
+    assert settle(broker, held, Verdict.ACK) == [True] * 20
+    assert broker.depth()["q"] == Depth()
