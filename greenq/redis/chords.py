@@ -14,8 +14,10 @@ from greenq.redis.failures import Failure
 
 __all__ = ["ChordKeys", "Chords", "keep_claims"]
 
-CHUNK, CHUNK_BYTES = 500, 4_000_000
+CHUNK, CHUNK_BYTES = 2000, 4_000_000
 """Members, and the bytes of what they returned, in one round trip."""
+FIRST = 50
+"""Members in the first one: it is not known yet how large they are."""
 MOST_OVERDUE = 100
 """Chords that one look claims."""
 
@@ -93,12 +95,12 @@ class Chords:
         [key] = self.keys.of(group, ".j")
         kind = self._client.do("TYPE", key, deadline=deadline, again=True)
         command = "LRANGE" if kind in (b"list", "list") else "ZRANGE"
-        at, chunk = 0, CHUNK
+        at, chunk, largest = 0, FIRST, 1
         while some := self._client.do(command, key, at, at + chunk - 1, deadline=deadline, again=True):
             yield some
             at += len(some)
-            largest = max(map(len, some))
-            chunk = max(1, min(CHUNK, CHUNK_BYTES // max(1, largest)))
+            largest = max(largest, *map(len, some))
+            chunk = max(1, min(CHUNK, CHUNK_BYTES // largest))
 
     def overdue(self, lasts: float, deadline: float) -> list[tuple[str, str, bytes]]:
         """Claim chords whose body was not sent in time: group, claim, and what is needed to send it."""

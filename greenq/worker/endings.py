@@ -22,7 +22,7 @@ from greenq.errors import (
     TimeLimitExceeded,
     WorkerLost,
 )
-from greenq.failures import describe, plain, text_of, trace_of
+from greenq.failures import describe, plain, rebuild, text_of, trace_of
 from greenq.message import (
     FAILURE,
     RECEIVED,
@@ -250,6 +250,18 @@ class Endings:
         if request is None:
             return outcome
         return self._with_failed_workflow(outcome, result is not None, request, error, None, outside=True)
+
+    def follow_recorded(self, outcome: Outcome, result: Result) -> None:
+        """Add what follows an end that was recorded by somebody who did not have the task's message.
+
+        That is done for tasks past their hard limit only (`greenq.worker.undertaker.entomb`).
+        """
+        value = result.value
+        if result.state != FAILURE or not isinstance(value, dict):
+            return
+        request = self._followups.request_of(outcome.delivery)
+        if request is not None and value.get("exc_type") == TimeLimitExceeded.__name__:
+            self._with_failed_workflow(outcome, True, request, rebuild(value), None, outside=True)
 
     # ── workflows ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -245,7 +245,7 @@ class FollowUps:
 
 def _callbacks(embed: Mapping[str, Any]) -> Iterable[tuple[str, Any, dict[str, Any]]]:
     """The signatures that follow a success, in the order in which Celery sends them: role, it, options."""
-    callbacks = embed.get("callbacks") or ()
+    callbacks: Sequence[Any] = embed.get("callbacks") or ()
     if len(callbacks) == 1:
         yield "callback", callbacks[0], {}
     elif callbacks:

@@ -18,7 +18,7 @@ from functools import partial
 
 from greenq.brokers.base import Broker
 from greenq.errors import DecodeError, GreenqError
-from greenq.message import READY_STATES, Delivery, Outcome, Settlement, Verdict
+from greenq.message import READY_STATES, Delivery, Outcome, Result, Settlement, Verdict
 from greenq.results.base import ResultStore
 from greenq.worker.endings import Endings
 from greenq.worker.reruns import Reruns
@@ -248,23 +248,26 @@ class Suspects:
         ended = self._recorded(self._store, sorted({id for id in ids if id is not None}))
         others = []
         for delivery, id in zip(deliveries, ids, strict=True):
-            if id in ended:
+            if id is not None and id in ended:
                 log.warning("%a is not run again: its end is recorded already", id)
-                self._settler.add(Outcome(delivery, settlement=Settlement(delivery, Verdict.ACK)))
+                outcome = Outcome(delivery, settlement=Settlement(delivery, Verdict.ACK))
+                self._endings.follow_recorded(outcome, ended[id])
+                self._settler.add(outcome)
             else:
                 others.append(delivery)
         return others
 
-    def _recorded(self, store: ResultStore, ids: Sequence[str]) -> set[str]:
-        """Those of the tasks whose end the store has."""
+    def _recorded(self, store: ResultStore, ids: Sequence[str]) -> dict[str, Result]:
+        """The ends of those tasks that the store has."""
         if not ids:
-            return set()
+            return {}
         try:
             found = store.get(ids, self._timeout)
         except DecodeError:
             # Somebody else's record: it says nothing about the others.
-            return set().union(*(self._recorded(store, [id]) for id in ids)) if len(ids) > 1 else set()
-        return {id for id, result in found.items() if result.state in READY_STATES}
+            singly = [self._recorded(store, [id]) for id in ids] if len(ids) > 1 else []
+            return {id: result for some in singly for id, result in some.items()}
+        return {id: result for id, result in found.items() if result.state in READY_STATES}
 
     def _give_back(self) -> None:
         for queue in [self._arrived, *list(self._waiting.values())]:

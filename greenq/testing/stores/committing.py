@@ -176,7 +176,8 @@ class Committing(StoreSuite):
         self.put("after 0", value="first")
         self.store.open_chords([ChordOpening("chord", 1)], PATIENCE)
         self.broker.publish([make("member")], PATIENCE)
-        outcome = self.in_chord(*take(self.broker, 1), 0)
+        [delivery] = take(self.broker, 1)
+        outcome = self.in_chord(delivery, 0)
         assert self.commit(outcome) == [True]
         assert outcome.parts[0].due is not None
         found = self.get("after 0")

@@ -13,8 +13,11 @@ import pytest
 import pools
 from greenq import ChordError, GreenQ, Ignore, TaskRevoked, Worker
 from greenq.canvas import chain, chord, group
-from greenq.errors import ResultStoreError, UnknownTask
-from greenq.message import FAILURE, PENDING
+from greenq.canvas.sending import compose_signature
+from greenq.errors import ResultStoreError, TimeLimitExceeded, UnknownTask
+from greenq.failures import describe
+from greenq.message import FAILURE, PENDING, Delivery, Outcome, Result
+from greenq.worker.runner import Runner
 from tests.waiting import until
 
 PATIENCE = 60.0
@@ -212,6 +215,19 @@ class TestFailure:
         error = error_of(chain(unknown, place.sig("add", 1)).apply_async())
         assert isinstance(error, UnknownTask)
         until(lambda: place.notes == ["u"], "the errback")
+
+    def test_what_follows_a_time_limit_is_sent_by_whoever_finds_its_end_recorded(self) -> None:
+        place = Place()
+        failing = place.sig("fail", task_id="f")
+        failing.link_error(place.sig("note"))
+        [message] = compose_signature(place.app, failing).messages
+        outcome = Outcome(Delivery(message, "celery", None))
+        endings = Runner(place.app, "node", lambda fn: fn).endings
+        endings.follow_recorded(outcome, Result("f", FAILURE, describe(ValueError("no"))))
+        assert outcome.publishes == ()
+        endings.follow_recorded(outcome, Result("f", FAILURE, describe(TimeLimitExceeded(3))))
+        assert [sent.headers["task"] for sent in outcome.publishes] == ["note"]
+        place.app.close()
 
 
 class TestChords:
