@@ -29,7 +29,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     del sys.modules["shop"]
 
 
-@pytest.mark.parametrize("page", ["tasks.md", "calling.md", "signals.md", "throttling.md"])
+@pytest.mark.parametrize("page", ["tasks.md", "calling.md", "canvas.md", "signals.md", "throttling.md"])
 def test_every_example_of_the_page_works(page: str, shop: ModuleType) -> None:
     text = (DOCS / page).read_text()
     found = list(blocks(text))
