@@ -184,7 +184,7 @@ _LATER = {
     "retry_on_worker_lost": "the message of a process that died is always given back",
     "backend": "all results go to results.url", "send_events": "events are not sent yet",
     "resultrepr_maxsize": "results are not shown in logs",
-    "shared": "there is no registry shared by applications yet", "lazy": "tasks are registered at once",
+    "shared": "declare it with greenq.shared_task", "lazy": "tasks are registered at once",
     "on_success": _HOOK, "on_failure": _HOOK, "on_retry": _HOOK, "before_start": _HOOK,
     "after_return": _HOOK, "shadow_name": "give shadow with the call",
     "connection": "the application owns its connections", "producer": "the application owns its connections",

@@ -147,6 +147,7 @@ def test_every_worker_runs_what_is_broadcast_and_one_runs_the_rest() -> None:
 
             worker = Worker(app, stack.enter_context(table.create("threads", 2)))
             worker.start()
+            stack.callback(app.close)
             stack.callback(worker.stop, 10)
         app.send_task("tell", [1], queue="news")
         app.send_task("tell", [2])

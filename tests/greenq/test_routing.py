@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -220,3 +221,22 @@ def test_the_routing_key_is_the_calls_the_queues_or_the_default() -> None:
     assert address("a", exchange="media") == ("media", "standard")
     assert address("routed") == ("shop", "key")
     assert address("own") == ("own", "standard")
+
+
+def test_the_manuals_page_loads_and_runs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        GreenQ(config=file, broker="redis://localhost:1", results=None, shared=False)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    code += (
+        "\nassert app.composer.compose('shop.mail.send', (), {}).queue == 'mail'"
+        "\nassert app.composer.compose('shop.report.a', (), {'large': 1}).queue == 'large'"
+        "\nassert store.apply((1, 2)).get() == 2"
+        "\nassert resize('a') == 'a'"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
