@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from greenq.app import GreenQ
     from greenq.results.base import ResultStore
 
-__all__ = ["complain", "look_up", "record", "show", "store_of", "wait_for"]
+__all__ = ["complain", "how_far", "look_up", "record", "show", "store_of", "wait_for"]
 
 SLICE = 1.0
 """Seconds between two looks at the clock on the screen while waiting."""
@@ -64,7 +64,22 @@ def wait_for(app: GreenQ, task_id: str, timeout: float | None) -> Result | None:
             if until is not None and time.monotonic() >= until:
                 return None
             now = store.get([task_id], app.settings.results.timeout).get(task_id)
-            state = now.state if now else PENDING
+            state = how_far(now) if now else PENDING
+
+
+def how_far(result: Result) -> str:
+    """The state of a task that has not ended, and how far it is, if it tells with `Task.progress`."""
+    told = result.value if isinstance(result.value, dict) else {}
+    done, total = told.get("current"), told.get("total")
+    if not _is_number(done):
+        return result.state
+    if not _is_number(total) or total <= 0:
+        return f"{result.state}: {done:g}"
+    return f"{result.state}: {done:g} of {total:g}, {100 * done / total:.0f} %"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def complain(result: Result) -> None:
@@ -110,7 +125,8 @@ def record(result: Result) -> dict[str, Any]:
 def show(result: Result) -> None:
     """Print a result for people; a failure's reason and traceback follow on standard error."""
     colour = "green" if result.state == SUCCESS else "red" if result.state in READY_STATES else "yellow"
-    click.echo(f"{click.style(result.state, fg=colour, bold=True)}  {result.id}", err=True, nl=False)
+    state = result.state if result.state in READY_STATES else how_far(result)
+    click.echo(f"{click.style(state, fg=colour, bold=True)}  {result.id}", err=True, nl=False)
     click.secho(f"  {_when(result.date_done)}" if result.date_done else "", err=True, dim=True)
     if result.state == SUCCESS:
         screen.show_json(result.value)

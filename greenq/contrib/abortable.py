@@ -12,7 +12,8 @@
     False
 
 Nothing is ended by force: the task asks now and then, which is one look into the result store. The wish is
-the state ABORTED there; an abort of a task that has ended changes nothing.
+the state ABORTED there, and a record of its own that no later state replaces. An abort of a task that has
+ended changes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.errors import ResultStoreError
-from greenq.message import Result
+from greenq.message import READY_STATES, Result
 from greenq.options import CallOptions
 from greenq.task import Task
 
@@ -39,8 +40,18 @@ class AbortableAsyncResult(AsyncResult[R]):
     """The result of an `AbortableTask`."""
 
     def is_aborted(self) -> bool:
-        """Whether the task was asked to stop, and has not ended."""
-        return self.state == ABORTED
+        """Whether the task was asked to stop, and has not ended.
+
+        Raises:
+            ResultStoreError: the store fails.
+        """
+        store = self._store()
+        assert self._source is not None
+        found = store.get((self.id, self._wish), self._source.result_timeout)
+        known = found.get(self.id)
+        if known is not None and known.state in READY_STATES:
+            return False
+        return self._wish in found or (known is not None and known.state == ABORTED)
 
     def abort(self) -> None:
         """Ask the task to stop; one that has ended stays as it is.
@@ -55,9 +66,21 @@ class AbortableAsyncResult(AsyncResult[R]):
                 f"task {self.id} cannot be aborted: results are sent to the caller and not kept; set "
                 "results.url to a store that the worker can read, such as Redis, a database or sqlite"
             )
-        wish = Result(self.id, ABORTED, expires=getattr(self._source, "result_expires", None))
-        store.encode(wish)
-        store.put((wish,), self._source.result_timeout)
+        # The state is what Celery's workers look at, but it is gone with the next one that the task stores.
+        wishes = [Result(id, ABORTED, expires=self._source.result_expires) for id in (self.id, self._wish)]
+        for wish in wishes:
+            store.encode(wish)
+        store.put(wishes, self._source.result_timeout)
+
+    def forget(self) -> None:
+        """Drop the stored result and the wish; see `AsyncResult.forget`."""
+        super().forget()
+        self._store().forget((self._wish,))
+
+    @property
+    def _wish(self) -> str:
+        """Where the wish is kept beside the state."""
+        return f"{self.id}.aborted"
 
 
 class AbortableTask(Task[P, R]):
@@ -98,11 +121,6 @@ class AbortableTask(Task[P, R]):
         if task_id is None and (request.is_eager or request.called_directly or self.app.results is None):
             return False
         return self.AsyncResult(task_id or request.id).is_aborted()
-
-    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
-        """Store a state of the running task, but not over the wish that it stop; see `Task.update_state`."""
-        if not self.is_aborted(task_id):
-            super().update_state(task_id, state, meta)
 
     def _abortable(self, sent: Any) -> Any:
         if type(sent) is not AsyncResult:
