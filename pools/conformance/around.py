@@ -109,16 +109,14 @@ class AroundTheCalls(Workbench):
                 return
             for fn in (_block_the_pool, pool.bind(_block_as_coroutine)):
                 pool.spawn(chores.hold, str(tmp_path / "gate"))
-                seen: list[tuple[float, Blocking | None]] = []
+                seen: list[tuple[float, Blocking]] = []
                 observer = native.start(functools.partial(_observe_block, pool, seen), "observer")
                 call = pool.spawn(fn, observer)
                 assert until(pool, lambda call=call: call.finished)  # type: ignore[misc]
                 assert seen, "the pool always answered"
                 for seconds, blocking in seen:
                     assert seconds > 0.3
-                    assert blocking is not None
                     assert blocking.call is call
-                    assert any(" in _block_" in line for line in blocking.stack)
                     assert blocking.thread
                 assert pool.breathed() < 5
             (tmp_path / "gate").touch()
@@ -128,7 +126,7 @@ class AroundTheCalls(Workbench):
             if pool.features.patches is None:
                 return
             observers: list[native.NativeThread] = []
-            seen: list[tuple[float, Blocking | None]] = []
+            seen: list[tuple[float, Blocking]] = []
             call = pool.spawn(_swallow_then_block, tmp_path / "started", observers)
             assert until(pool, (tmp_path / "started").exists)
             pool.kill(call)
@@ -138,7 +136,6 @@ class AroundTheCalls(Workbench):
             assert until(pool, lambda: not observers[0].alive)
             assert seen, "the pool always answered"
             for _, blocking in seen:
-                assert blocking is not None
                 assert blocking.call is None
                 assert blocking.abandoned
 
@@ -192,12 +189,14 @@ def _watch_from_outside(pool: Pool) -> Watch:
     return watches[0]
 
 
-def _observe_block(pool: Pool, seen: list[tuple[float, Blocking | None]]) -> None:
+def _observe_block(pool: Pool, seen: list[tuple[float, Blocking]]) -> None:
     end = time.monotonic() + 20
     while len(seen) < 3 and time.monotonic() < end:
         seconds = pool.breathed()
-        if seconds > 0.3:
-            seen.append((seconds, pool.blocking()))
+        blocking = pool.blocking() if seconds > 0.3 else None
+        # On a busy machine the pool is held up before that too, in whatever it is about to do.
+        if blocking is not None and any(" in _block_" in line for line in blocking.stack):
+            seen.append((seconds, blocking))
 
 
 def _block_the_pool(observer: native.NativeThread) -> None:

@@ -275,7 +275,7 @@ STARTED: list[int] = []
 CLEANED: list[str] = []
 
 
-def wait_until(condition, seconds=20.0):
+def wait_until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -284,8 +284,8 @@ def wait_until(condition, seconds=20.0):
 
 def a_soft_interrupt_is_raised_inside_the_coroutine() -> None:
     async def work():
-        STARTED.append(1)
         try:
+            STARTED.append(1)
             await asyncio.gather(asyncio.sleep(60), asyncio.sleep(60))
         except ValueError as error:
             await asyncio.sleep(0.01)
@@ -305,8 +305,8 @@ def a_soft_interrupt_is_raised_inside_the_coroutine() -> None:
 
 def a_kill_cancels_the_coroutine_and_runs_its_finally_blocks() -> None:
     async def work():
-        STARTED.append(1)
         try:
+            STARTED.append(1)
             await asyncio.sleep(60)
         finally:
             await asyncio.sleep(0.01)

@@ -144,13 +144,13 @@ def interrupted_in_a_finalizer(started: str) -> str:
     class Slow:
         def __del__(self) -> None:
             Path(started).touch()
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while time.monotonic() < end:
                 time.sleep(0.001)
 
     try:
         Slow()
-        time.sleep(20)
+        time.sleep(60)
     except ValueError:
         return "interrupted"
     return "swallowed"

@@ -35,7 +35,7 @@ def test_coroutines_under(mode: str, scenario: str) -> None:
         [sys.executable, "-m", "tests.pools.coroutine_scenarios", mode, scenario],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

@@ -28,7 +28,7 @@ def run_suite(pool: str, state: str, suite: str, *options: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         cwd=HERE.parent.parent,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

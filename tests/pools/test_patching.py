@@ -27,7 +27,7 @@ def try_to_patch(pool: str, before: str = "") -> str:
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", before + TRY.format(pool=pool)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr.replace("EventletDeprecationWarning", "")

@@ -7,7 +7,8 @@ import os
 from pools.memory import resident
 from pools.prefork import PreforkPool
 from tests.pools import prefork_chores as chores
-from tests.pools.test_prefork import gone, outcome, until
+from tests.pools.test_prefork import gone, outcome
+from tests.waiting import until
 
 
 def test_a_child_that_has_grown_too_large_is_replaced_once_its_call_is_over() -> None:
@@ -15,7 +16,7 @@ def test_a_child_that_has_grown_too_large_is_replaced_once_its_call_is_over() ->
         large = outcome(pool, chores.hoard, 64 * 1024 * 1024).value
         assert resident(large) > 64 * 1024 * 1024
         pool.trim(64 * 1024 * 1024)
-        assert until(lambda: gone(large))
+        until(lambda: gone(large))
         assert large not in {outcome(pool, os.getpid).value for _ in range(4)}
 
 
@@ -24,5 +25,5 @@ def test_children_that_have_run_nothing_are_never_too_large() -> None:
         pool.trim(1)
         first = outcome(pool, os.getpid).value
         pool.trim(1)
-        assert until(lambda: gone(first))
+        until(lambda: gone(first))
         assert outcome(pool, os.getpid).value != first

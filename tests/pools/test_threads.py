@@ -13,6 +13,7 @@ from pools.base import Pool
 from pools.conformance import PoolConformance, chores
 from pools.conformance.workbench import until
 from pools.errors import PoolError
+from pools.native import Signal
 from pools.threads import ThreadPool
 
 
@@ -63,10 +64,12 @@ def test_threads_end_when_the_pool_is_closed() -> None:
     def pool_threads() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name.startswith("threads-")]
 
+    gate = Signal()
     with ThreadPool(10) as pool:
         for _ in range(10):
-            pool.spawn(chores.nap, 0.05)
+            pool.spawn(gate.wait, 60)
         assert len(pool_threads()) == 10
+        gate.set()
     assert until(pool, lambda: not pool_threads())
 
 
@@ -104,7 +107,7 @@ try:
 except pools.PoolError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert "monkey-patched" in done.stdout, done.stderr
 
 
