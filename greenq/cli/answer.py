@@ -70,16 +70,18 @@ def wait_for(app: GreenQ, task_id: str, timeout: float | None) -> Result | None:
 def how_far(result: Result) -> str:
     """The state of a task that has not ended, and how far it is, if it tells with `Task.progress`."""
     told = result.value if isinstance(result.value, dict) else {}
-    done, total = told.get("current"), told.get("total")
-    if not _is_number(done):
+    done, total = _number(told.get("current")), _number(told.get("total"))
+    if done is None:
         return result.state
-    if not _is_number(total) or total <= 0:
+    if total is None or total <= 0:
         return f"{result.state}: {done:g}"
     return f"{result.state}: {done:g} of {total:g}, {100 * done / total:.0f} %"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+def _number(value: Any) -> float | None:
+    """It, if it is a number that people can read."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return value if fits else None
 
 
 def complain(result: Result) -> None:
