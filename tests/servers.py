@@ -22,7 +22,7 @@ from greenq.redis.failures import Failure
 
 __all__ = ["Proxy", "RedisServer", "free_port", "shared_redis", "start_redis"]
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 DATABASES = 10_000
 _stopped_at_exit: list[RedisServer] = []
 

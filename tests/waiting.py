@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 __all__ = ["PATIENCE", "until"]
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that something may take on a machine that is busy with other tests."""
 
 

@@ -18,7 +18,7 @@ from greenq.errors import InvalidOption, Reject, ResultStoreError
 from greenq.protocol import EMBED, HEADERS, TaskCall
 from greenq.steps import run_step
 from greenq.testing.app import in_memory, working
-from tests.greenq.worker.conftest import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ from tests.greenq.brokers.workload import (
     with_lost_connections,
 )
 from tests.greenq.interop import greenq_side
-from tests.greenq.interop.sides import PATIENCE, greenq_worker, until
+from tests.greenq.interop.sides import greenq_worker
 from tests.rabbit import shared_rabbit, start_rabbitmq
 from tests.servers import Proxy
+from tests.waiting import PATIENCE, until
 
 QUEUE = greenq_side.QUEUE
 

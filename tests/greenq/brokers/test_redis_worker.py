@@ -20,8 +20,9 @@ from tests.greenq.brokers.workload import (
     with_lost_connections,
 )
 from tests.greenq.interop import greenq_side
-from tests.greenq.interop.sides import PATIENCE, greenq_worker, until
+from tests.greenq.interop.sides import greenq_worker
 from tests.servers import Proxy, start_redis
+from tests.waiting import PATIENCE, until
 
 
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])

@@ -10,8 +10,8 @@ import time
 import psutil
 
 from greenq import GreenQ
-from tests.greenq.interop.sides import PATIENCE, until
 from tests.servers import Proxy
+from tests.waiting import PATIENCE, until
 
 __all__ = ["answers_at_once", "results", "send", "with_killed_processes", "with_lost_connections"]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.greenq.cli.command import SCRIPT, environment
+from tests.waiting import until
 
 APP = '''
 from greenq import GreenQ
@@ -69,12 +69,3 @@ def worker(shop: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
             process.wait()
             pytest.fail(f"the worker did not end: {log.read_text()}")
-
-
-def until(true: object, seconds: float = 30.0) -> None:
-    """Wait for a condition."""
-    assert callable(true)
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)

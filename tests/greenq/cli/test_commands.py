@@ -15,7 +15,7 @@ import pytest
 from greenq import GreenQ
 from greenq.cli import ending
 from tests.greenq.cli.command import SCRIPT, environment, greenq
-from tests.greenq.cli.conftest import until
+from tests.waiting import until
 
 
 def send(shop: Path, *arguments: str) -> str:

@@ -13,7 +13,8 @@ import pytest
 
 from greenq import AsyncResult, RemoteError
 from tests.backends import Postgres
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 HERE = Path(__file__).parent
 ALLOWED = 20

@@ -6,7 +6,8 @@ import pytest
 
 from greenq import Call
 from tests.greenq.contrib.conftest import HERE, ROOM, Count, Few, ends
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 POOL = 12
 WAYS = ("plain", "atomic", "rests")

@@ -6,7 +6,8 @@ import pytest
 
 from greenq import Call
 from tests.greenq.contrib.conftest import HERE, ROOM, Count, Few, ends
-from tests.greenq.worker.conftest import Shop, Worker, until
+from tests.greenq.worker.conftest import Shop, Worker
+from tests.waiting import until
 
 POOL = 12
 

@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,14 @@ import psutil
 
 from greenq.worker.worker import OUTCOMES_PER_SLOT
 from tests.greenq.interop import celery_side, greenq_side
+from tests.waiting import PATIENCE, until
 
-__all__ = ["AT_RISK", "PATIENCE", "Sides", "both", "celery_worker", "greenq_worker", "mixed_fleet", "until"]
+__all__ = ["AT_RISK", "Sides", "both", "celery_worker", "greenq_worker", "mixed_fleet"]
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 60.0
 SLOTS = 10
 AT_RISK = SLOTS * (1 + OUTCOMES_PER_SLOT)
 """Tasks that run, or have run and are not acknowledged, in one greenq worker at most."""
-
-
-def until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {patience} s"
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ import pytest
 
 from greenq import canvas
 from tests.greenq.interop import celery_side, greenq_side
-from tests.greenq.interop.sides import PATIENCE, Sides, both, until
+from tests.greenq.interop.sides import Sides, both
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
+from tests.waiting import PATIENCE, until
 
 QUEUES = (greenq_side.QUEUE, celery_side.QUEUE)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.backends import memory_directory
-from tests.greenq.interop.sides import PATIENCE, Sides, both
+from tests.greenq.interop.sides import Sides, both
+from tests.waiting import PATIENCE
 
 ROUTES = [("greenq", "celery"), ("celery", "greenq"), ("greenq", "greenq")]
 

@@ -14,9 +14,10 @@ from greenq.brokers import connect
 from greenq.message import Depth, Message
 from greenq.testing.messages import take
 from tests.greenq.interop.celery_side import make as make_celery
-from tests.greenq.interop.sides import AT_RISK, PATIENCE, Sides, both, celery_worker, mixed_fleet, until
+from tests.greenq.interop.sides import AT_RISK, Sides, both, celery_worker, mixed_fleet
 from tests.greenq.interop.test_redis import TestEachWay as EachWay
 from tests.rabbit import shared_rabbit
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")

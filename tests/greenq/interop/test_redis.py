@@ -17,8 +17,9 @@ from greenq.brokers import connect
 from greenq.codecs import table as codecs
 from greenq.message import Depth
 from tests.greenq.interop.celery_side import make as make_celery
-from tests.greenq.interop.sides import AT_RISK, PATIENCE, Sides, both, celery_worker, mixed_fleet, until
+from tests.greenq.interop.sides import AT_RISK, Sides, both, celery_worker, mixed_fleet
 from tests.servers import shared_redis
+from tests.waiting import PATIENCE, until
 
 ROUTES = [("greenq", "celery"), ("celery", "greenq"), ("greenq", "greenq")]
 SERIALIZERS = [name for name in ("json", "msgpack", "yaml", "pickle") if name in registry._encoders]

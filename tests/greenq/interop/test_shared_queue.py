@@ -10,9 +10,10 @@ from kombu import Exchange, Queue
 from greenq.brokers import connect
 from greenq.testing.messages import take
 from tests.greenq.interop.celery_side import make as make_celery
-from tests.greenq.interop.sides import PATIENCE, Sides, celery_worker, greenq_worker
+from tests.greenq.interop.sides import Sides, celery_worker, greenq_worker
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
+from tests.waiting import PATIENCE
 
 QUEUE = "shared"
 

@@ -12,9 +12,10 @@ import pytest
 
 from greenq import AsyncResult, Call, GreenQ
 from greenq.errors import TimeLimitExceeded
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
+from tests.waiting import PATIENCE, until
 
 GREEN = ("-P", "gevent", "-c", "20")
 

@@ -14,7 +14,7 @@ from greenq.worker.duties.blocked import Blocked
 from greenq.worker.limits import warn_of_untold
 from greenq.worker.page import Page
 from pools.base import Blocking, Call, Features
-from tests.greenq.worker.conftest import until
+from tests.waiting import until
 
 
 class Pool:

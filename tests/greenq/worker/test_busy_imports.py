@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from greenq import GreenQ
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 SOURCE = """
 from greenq import GreenQ

@@ -16,9 +16,9 @@ import pytest
 from greenq import GreenQ
 from greenq.message import Depth, Result, Verdict
 from greenq.testing.messages import settle, take
-from tests.greenq.worker.conftest import until
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
+from tests.waiting import until
 
 HERE = Path(__file__).parent
 PATIENCE = 120.0
@@ -51,7 +51,7 @@ class Place:
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: "config" in self.log or self.process.poll() is not None, PATIENCE, "the banner")
+        until(lambda: "config" in self.log or self.process.poll() is not None, "the banner", PATIENCE)
         assert self.process.poll() is None, self.log
 
     @property
@@ -108,8 +108,8 @@ def test_who_kills_its_process_is_given_up_and_no_innocent_is(place: Place) -> N
     killer = app.send_task("poison.kill", (ledger, 0.2)).id
     rest = [app.send_task("poison.work", (ledger, n, 0.3)).id for n in range(INNOCENTS // 2, INNOCENTS)]
     innocents = half + rest
-    until(lambda: len(place.ended([*innocents, killer])) > INNOCENTS, PATIENCE, "the end of all")
-    until(lambda: place.depth() == Depth(dead=1), PATIENCE, "the settlement of all")
+    until(lambda: len(place.ended([*innocents, killer])) > INNOCENTS, "the end of all", PATIENCE)
+    until(lambda: place.depth() == Depth(dead=1), "the settlement of all", PATIENCE)
     [letter] = app.dead.list("celery")
     assert letter.message is not None
     assert letter.message.headers["id"] == killer
@@ -125,7 +125,7 @@ def test_who_kills_its_process_is_given_up_and_no_innocent_is(place: Place) -> N
 def test_a_process_that_stood_still_runs_nothing_twice(place: Place) -> None:
     place.start("-c", "20", GREENQ_WORKER_LEASE="1s")
     ids = [place.app.send_task("poison.work", (place.ledger, n, 2.0)).id for n in range(10)]
-    until(lambda: len(place.lines()) == 10, PATIENCE, "the start of all")
+    until(lambda: len(place.lines()) == 10, "the start of all", PATIENCE)
     child = place.child()
     os.kill(child, signal.SIGSTOP)
     returned = 0
@@ -136,11 +136,11 @@ def test_a_process_that_stood_still_runs_nothing_twice(place: Place) -> None:
         return returned == 10
 
     try:
-        until(all_returned, PATIENCE, "the end of the lease")
+        until(all_returned, "the end of the lease", PATIENCE)
     finally:
         os.kill(child, signal.SIGCONT)
-    until(lambda: len(place.ended(ids)) == 10, PATIENCE, "the end of all")
-    until(lambda: place.depth() == Depth(), PATIENCE, "the settlement of all")
+    until(lambda: len(place.ended(ids)) == 10, "the end of all", PATIENCE)
+    until(lambda: place.depth() == Depth(), "the settlement of all", PATIENCE)
     assert sorted(place.lines()) == sorted([f"{what} {n}" for n in range(10) for what in ("start", "end")])
     assert {result.state for result in place.ended(ids).values()} == {"SUCCESS"}
     assert place.child() == child
@@ -150,11 +150,11 @@ def test_a_process_that_stood_still_runs_nothing_twice(place: Place) -> None:
 def test_what_others_recorded_while_a_process_stood_still_is_not_overwritten(place: Place) -> None:
     place.start("-c", "20", GREENQ_WORKER_LEASE="1s")
     id = place.app.send_task("poison.work", (place.ledger, "a", 2.0)).id
-    until(lambda: place.lines() == ["start a"], PATIENCE, "the start")
+    until(lambda: place.lines() == ["start a"], "the start", PATIENCE)
     child = place.child()
     os.kill(child, signal.SIGSTOP)
     try:
-        until(lambda: place.app.broker.reap() == 1, PATIENCE, "the end of the lease")
+        until(lambda: place.app.broker.reap() == 1, "the end of the lease", PATIENCE)
         place.app.broker.lease("another", 60.0)
         [delivery] = take(place.app.broker, 1, ["celery"])
         assert delivery.attempts == 1
@@ -164,7 +164,7 @@ def test_what_others_recorded_while_a_process_stood_still_is_not_overwritten(pla
         store.put([record], PATIENCE)
     finally:
         os.kill(child, signal.SIGCONT)
-    until(lambda: "settlements refused" in place.log, PATIENCE, "the refusal")
+    until(lambda: "settlements refused" in place.log, "the refusal", PATIENCE)
     assert settle(place.app.broker, [delivery], Verdict.ACK) == [True]
     assert place.ended([id])[id].value == "the other's"
     assert place.depth() == Depth()
@@ -184,7 +184,7 @@ def test_what_ended_before_its_process_died_unacknowledged_is_not_run_again(plac
     victim.close()
     app.broker.release("victim")
     place.start("-c", "20")
-    until(lambda: len(place.ended(ids)) == 2, PATIENCE, "the end of the other")
-    until(lambda: place.depth() == Depth(), PATIENCE, "the settlement of both")
+    until(lambda: len(place.ended(ids)) == 2, "the end of the other", PATIENCE)
+    until(lambda: place.depth() == Depth(), "the settlement of both", PATIENCE)
     assert place.lines() == ["start b", "end b"]
     assert place.ended(ids)[ids[0]].value == "before it died"

@@ -12,7 +12,7 @@ import pytest
 from greenq import GreenQ, Worker
 from greenq.errors import ConfigError, NotPatched
 from pools import create
-from tests.greenq.worker.conftest import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 A_HUNDRED_TIMES = """
 import gevent.monkey

@@ -7,7 +7,8 @@ import pytest
 from greenq import Call, GreenqError
 from greenq.errors import RemoteError, SoftTimeLimitExceeded, TimeLimitExceeded
 from greenq.message import Depth
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 POOLS = {
     "gevent": ("-P", "gevent", "-c", "20"),

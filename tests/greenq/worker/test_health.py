@@ -21,8 +21,9 @@ import pytest
 from greenq.errors import ConfigError
 from greenq.worker.supervision import health
 from greenq.worker.supervision.health import MOST_CONNECTIONS, Health, address_of
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
 from tests.servers import free_port, start_redis
+from tests.waiting import PATIENCE, until
 
 
 def raise_emfile(*_: object) -> object:

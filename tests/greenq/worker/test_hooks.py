@@ -13,8 +13,9 @@ from greenq import GreenQ, Middleware, SoftTimeLimitExceeded
 from greenq.request import Request, current
 from greenq.worker.hooks import Hooks
 from pools.errors import Killed
-from tests.greenq.worker.conftest import HERE, PATIENCE, Shop, until
+from tests.greenq.worker.conftest import HERE, Shop
 from tests.greenq.worker.test_every_pool import NO_LIMITS, POOLS
+from tests.waiting import PATIENCE, until
 
 ROOT = HERE.parents[2]
 

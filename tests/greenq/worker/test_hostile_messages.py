@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from greenq.message import Depth, Message
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 BODY = b'[[1, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
 GOOD: dict[str, Any] = {"task": "shop.add", "id": "1", "retries": 0}

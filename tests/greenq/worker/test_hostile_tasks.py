@@ -13,7 +13,7 @@ from greenq.errors import ResultStoreError
 from greenq.message import Message, Outcome
 from greenq.worker.worker import Worker
 from pools.threads import ThreadPool
-from tests.greenq.worker.conftest import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 
 class Mute(Exception):

@@ -19,8 +19,9 @@ from celery import Celery
 
 from greenq import GreenQ
 from greenq.message import Depth
-from tests.greenq.worker.conftest import HERE, PATIENCE, until
+from tests.greenq.worker.conftest import HERE
 from tests.servers import shared_redis
+from tests.waiting import PATIENCE, until
 
 SOFT, HARD = {"soft_time_limit": 0.4}, {"time_limit": 0.6}
 BOTH = SOFT | {"time_limit": 1.2}

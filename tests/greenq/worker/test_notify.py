@@ -16,7 +16,8 @@ from greenq.config.schema import Settings
 from greenq.worker.supervision.child import GRACE
 from greenq.worker.supervision.handover import EXIT_MISTAKE
 from greenq.worker.supervision.notify import Notify
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 UNIT = Path(__file__).parents[3] / "conf" / "systemd" / "greenq.service"
 

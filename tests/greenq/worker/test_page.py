@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from greenq.worker.page import CODES, MARKS, STACK_SIGNAL, TEXT, Block, Page, TaskCode
-from tests.greenq.worker.conftest import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.greenq.worker.conftest import PATIENCE, Shop
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE
 
 BEFORE_PATCHING = """
 import sys

@@ -12,7 +12,7 @@ from greenq import GreenQ
 from greenq.errors import BrokerUnreachable
 from greenq.message import Depth, Message, Outcome, Settlement, Verdict
 from greenq.worker.settler import Settler
-from tests.greenq.worker.conftest import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from greenq.task import Call
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 GREEN = ("-P", "gevent", "-c", "300")
 

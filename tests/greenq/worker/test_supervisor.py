@@ -16,7 +16,8 @@ from greenq.errors import WorkerLost
 from greenq.worker.page import Page
 from greenq.worker.supervision.child import Child
 from greenq.worker.supervisor import Supervisor
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
+from tests.waiting import PATIENCE, until
 
 LONG = 90.0
 """Seconds for several starts, one after the other, on a machine that is busy with other things."""
@@ -157,10 +158,10 @@ def test_a_process_that_died_does_not_hold_up_the_replacing(shop: Shop) -> None:
         os.kill(worker.children()[-1], signal.SIGKILL)
         until(lambda: len(worker.children()) == 1 or first[-1] not in worker.children())
     worker.signal(signal.SIGHUP)
-    until(lambda: len(worker.children()) == 2 and not set(first) & set(worker.children()), LONG)
+    until(lambda: len(worker.children()) == 2 and not set(first) & set(worker.children()), patience=LONG)
     second = worker.children()
     worker.signal(signal.SIGHUP)
-    until(lambda: len(worker.children()) == 2 and not set(second) & set(worker.children()), LONG)
+    until(lambda: len(worker.children()) == 2 and not set(second) & set(worker.children()), patience=LONG)
 
 
 def test_signals_again_and_again_do_not_put_off_the_end(monkeypatch) -> None:

@@ -14,8 +14,9 @@ import pytest
 from greenq.worker.page import Page
 from greenq.worker.reach import Reach
 from greenq.worker.supervision.child import Child
-from tests.greenq.worker.conftest import PATIENCE, Shop, until
+from tests.greenq.worker.conftest import Shop
 from tests.servers import start_redis
+from tests.waiting import PATIENCE, until
 
 LONG = 90.0
 """Seconds for several starts, one after the other, on a machine that is busy with other things."""
@@ -47,7 +48,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(shop: Shop, pool: str, few
     below = descendants(worker.process.pid)
     assert len(below) >= fewest, "the worker; with prefork its server and three children too"
     worker.signal(signal.SIGKILL)
-    until(lambda: not [pid for pid in below if lives(pid)], 10, "the end of all processes")
+    until(lambda: not [pid for pid in below if lives(pid)], "the end of all processes")
 
 
 def test_children_do_not_outlive_a_worker_that_is_killed_and_nobody_becomes_a_zombie(shop: Shop) -> None:
@@ -58,10 +59,10 @@ def test_children_do_not_outlive_a_worker_that_is_killed_and_nobody_becomes_a_zo
     below = descendants(worker.process.pid)
     (child,) = worker.children()
     os.kill(child, signal.SIGKILL)
-    until(lambda: not [pid for pid in below if lives(pid)], 10, "the end of all processes")
-    until(lambda: worker.children() not in ([], [child]), LONG, "the successor")
+    until(lambda: not [pid for pid in below if lives(pid)], "the end of all processes")
+    until(lambda: worker.children() not in ([], [child]), "the successor", LONG)
     assert child not in worker.children(), "it was waited for"
-    until(lambda: sum(line.startswith("end") for line in shop.lines()) == 3, LONG)
+    until(lambda: sum(line.startswith("end") for line in shop.lines()) == 3, patience=LONG)
 
 
 def test_orphans_that_become_the_supervisors_are_waited_for(shop: Shop) -> None:
@@ -81,7 +82,7 @@ def test_a_worker_that_somebody_else_stops_is_started_again(shop: Shop) -> None:
     worker = shop.worker("-c", "5")
     (child,) = worker.children()
     os.kill(child, signal.SIGTERM)
-    until(lambda: worker.children() not in ([], [child]), LONG, "the successor")
+    until(lambda: worker.children() not in ([], [child]), "the successor", LONG)
     assert shop.send("add", 1, 2).get(timeout=PATIENCE) == 3
 
 
@@ -118,9 +119,9 @@ class TestABrokerThatIsAway:
         (child,) = worker.children()
         server.kill()
         os.kill(child, signal.SIGKILL)
-        until(lambda: worker.output.count("exit code 69") >= 2, LONG, "attempts to start")
+        until(lambda: worker.output.count("exit code 69") >= 2, "attempts to start", LONG)
         server.start()
-        until(lambda: server.do("CLIENT", "LIST").count(b"\n") > 2, LONG, "a worker that is connected")
+        until(lambda: server.do("CLIENT", "LIST").count(b"\n") > 2, "a worker that is connected", LONG)
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 0
         server.stop()

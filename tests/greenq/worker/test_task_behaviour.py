@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from greenq.message import Depth
-from tests.greenq.worker.conftest import HERE, PATIENCE, Shop, until
+from tests.greenq.worker.conftest import HERE, Shop
 from tests.greenq.worker.test_every_pool import NO_LIMITS, POOLS
+from tests.waiting import PATIENCE, until
 
 ROOT = HERE.parents[2]
 ISOLATED = ("prefork",)
