@@ -7,6 +7,7 @@ from typing import Any
 
 from greenq.errors import AlreadyQueued, GreenqError, PublishTimeout
 from greenq.message import Message
+from greenq.protocol import is_storable
 from greenq.throttling.base import Claim, ThrottleStore
 from greenq.throttling.rules import Unique
 
@@ -78,4 +79,4 @@ def held_by(message: Message | None) -> tuple[str, str, str] | None:
     if type(held) is not str or type(id) is not str:
         return None
     until, colon, key = held.partition(":")
-    return (until, key, id) if colon else None
+    return (until, key, id) if colon and is_storable(held) and is_storable(id) else None

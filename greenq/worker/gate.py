@@ -185,6 +185,7 @@ class Gate:
 
     def _watch(self, batch: Sequence[Outcome]) -> Callable[[], None] | None:
         """See what is about to be committed; what to do once it is."""
+        self._lost.clear()
         over: list[str] = []
         freed: list[tuple[int, tuple[str, str]]] = []
         for outcome in batch:
@@ -204,7 +205,6 @@ class Gate:
             for one in over:
                 self._end(one)
             self._freeing.extend(hold for number, hold in freed if number not in self._lost)
-            self._lost.clear()
             self._wake.set()
 
         return committed
@@ -264,9 +264,12 @@ class Gate:
         if some:
             try:
                 step(some, self._timeout)
-            except BaseException:
+            except GreenqError:
                 gathered.extendleft(reversed(some))
                 raise
+            except Exception:
+                # No attempt would ever get it through, and all that comes later would wait behind it.
+                log.exception("%d things that tasks held are free only when their time is over", len(some))
 
     def _retake(self, slots: Sequence[Slot], timeout: float) -> None:
         self._store.retake([slot for slot in slots if slot.id in self._held], self._lease, timeout)

@@ -14,6 +14,7 @@ import pytest
 from greenq import GreenQ, Worker
 from greenq.batches import Batch
 from greenq.errors import AlreadyQueued, ConfigError, Ignore, InvalidOption, PartlySent, Reject
+from greenq.message import Message
 from pools import create
 from tests.servers import shared_redis
 from tests.waiting import PATIENCE, until
@@ -437,6 +438,37 @@ def _refused(task: Any, *args: Any, **options: Any) -> bool:
     except AlreadyQueued:
         return True
     return False
+
+
+HOSTILE: list[dict[str, Any]] = [
+    {"id": ["a"]}, {"id": None}, {"id": 5}, {"id": "a\x00"}, {"id": "\ud800"},
+    {"greenq_unique": 5}, {"greenq_unique": "nothing"}, {"greenq_unique": "end:"},
+    {"greenq_unique": "start:\ud800"}, {"greenq_unique": "end:a\x00"},
+    {"greenq_unique": "end:" + "k" * 10**6}, {"expires": "never"}, {"eta": "soon"},
+]  # fmt: skip
+
+
+def test_whatever_a_message_says_it_holds_the_worker_goes_on(url: str) -> None:
+    app = make(url)
+
+    @app.task(unique=True, concurrency_limit=1)
+    def work(x: int) -> int:
+        return x
+
+    def headers(number: int, odd: dict[str, Any]) -> dict[str, Any]:
+        return {"id": f"odd{number}", "task": work.name, "retries": 0, "eta": None, **odd}
+
+    def message(number: int, odd: dict[str, Any]) -> Message:
+        return Message("celery", headers(number, odd), b"[[1], {}, {}]", "application/json", "utf-8")
+
+    app.broker.publish([message(number, odd) for number, odd in enumerate(HOSTILE)], PATIENCE)
+    with working(app):
+        assert work.delay(2).get(timeout=PATIENCE) == 2
+        until(lambda: not _refused(work, 2), "the key is free again")
+        until(
+            lambda: app.broker.depth()["celery"].ready + app.broker.depth()["celery"].leased == 0,
+            "all are over",
+        )
 
 
 # ── paused queues ────────────────────────────────────────────────────────────────────────────────────────
