@@ -11,9 +11,11 @@ from greenq.canvas.composition import Composition
 from greenq.canvas.folding import fold
 from greenq.canvas.group import group, restored
 from greenq.canvas.item import Item
-from greenq.canvas.signature import Signature, maybe_signature
+from greenq.canvas.members import each_of, member_signature
+from greenq.canvas.signature import Signature
 from greenq.canvas.stamping import StampingVisitor
 from greenq.eagerresult import EagerResult
+from greenq.errors import InvalidOption
 from greenq.optionchecks import listed
 from greenq.resultset import AnyResult, ResultSet, topmost
 from greenq.sender import Sender
@@ -52,7 +54,7 @@ class chain(Signature):
         app = options.get("app")
         steps = self._steps
         if steps is None:
-            steps = [maybe_signature(task, app=app) for task in _listed_tasks(tasks)]
+            steps = [member_signature(task, app) for task in _listed_tasks(tasks)]
         super().__init__("celery.chain", (), {"tasks": steps}, **options)
         self["subtask_type"] = "chain"
 
@@ -75,7 +77,7 @@ class chain(Signature):
     def unchain_tasks(self) -> list[Any]:
         """Copies of its steps, the last with the chain's callbacks, all with its errbacks."""
         steps = [task.clone() for task in self.tasks]
-        for callback in listed(self.options.get("link")):
+        for callback in listed(self.options.get("link")) if steps else ():
             steps[-1].link(callback)
         for errback in listed(self.options.get("link_error")):
             for step in steps:
@@ -140,6 +142,8 @@ class chain(Signature):
     ) -> Any:  # fmt: skip
         """Fix the ids of all steps; returns the last one's result. See `Signature.freeze`."""
         steps = self.tasks[:] = _upgraded(_flat(self.tasks, spread=False))
+        if not steps:
+            raise InvalidOption("an empty chain has no result: it cannot be a part of another workflow")
         results = _frozen(steps, _id, root_id, group_id, chord, group_index)
         self.id = results[-1].id
         return results[-1]
@@ -195,7 +199,7 @@ class chain(Signature):
 
 def _listed_tasks(tasks: Any) -> Any:
     """The steps that a chain was given: one by one, or as one iterable."""
-    return tasks[0] if len(tasks) == 1 and not isinstance(tasks[0], Mapping) else tasks
+    return each_of(tasks[0]) if len(tasks) == 1 and not isinstance(tasks[0], Mapping) else tasks
 
 
 def _flat(tasks: Iterable[Any], spread: bool) -> list[Any]:

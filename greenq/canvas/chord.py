@@ -9,6 +9,7 @@ from greenq.canvas.composition import Composition
 from greenq.canvas.group import group
 from greenq.canvas.ids import new_id
 from greenq.canvas.item import Item
+from greenq.canvas.members import each_of, member_signature
 from greenq.canvas.signature import Signature, maybe_signature
 from greenq.canvas.stamping import StampingVisitor
 from greenq.errors import InvalidOption
@@ -51,7 +52,7 @@ class chord(Signature):
         **options: Any,
     ) -> None:
         parts = {**(kwargs or {"kwargs": {}}), "header": _header(header, app)}
-        parts["body"] = maybe_signature(body, app=app)
+        parts["body"] = None if body is None else member_signature(body, app)
         super().__init__(task, args, parts, app=app, **options)
         self["subtask_type"] = "chord"
 
@@ -269,7 +270,7 @@ def _header(header: Any, app: Sender | None) -> list[Any]:
         header = maybe_signature(header, app=app)
         tasks = header.get("kwargs", {}).get("tasks")
         return list(tasks) if header.subtask_type in ("group", "chain") else [header]
-    return [maybe_signature(task, app=app, clone=True) for task in header]
+    return [member_signature(task, app, clone=True) for task in each_of(header)]
 
 
 def _members(tasks: Any) -> Any:

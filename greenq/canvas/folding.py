@@ -8,7 +8,8 @@ from typing import Any
 
 from greenq.canvas.chord import chord
 from greenq.canvas.group import group
-from greenq.canvas.signature import Signature, maybe_signature
+from greenq.canvas.members import member_signature
+from greenq.canvas.signature import Signature
 
 __all__ = ["fold", "unrolled"]
 
@@ -25,10 +26,10 @@ def fold(tasks: Iterable[Any]) -> Any:
         The steps of the chain; or the signature that they make instead of one, a group say.
 
     Raises:
-        TypeError: one of them is no signature.
+        InvalidOption: one of them is no signature.
     """
     steps: list[Any] = []
-    every = [maybe_signature(task) for task in tasks]
+    every = [member_signature(task) for task in tasks]
     for place, task in enumerate(every):
         made = _add(steps, task, place == len(every) - 1)
         if made is not steps:
@@ -39,8 +40,6 @@ def fold(tasks: Iterable[Any]) -> Any:
 
 def _add(steps: list[Any], task: Any, last: bool) -> Any:
     """Add one; the last stays the caller's own object, the others are copied."""
-    if not isinstance(task, Signature):
-        raise TypeError(f"a chain is made of signatures, not of {task!r:.80}")
     task = unrolled(task)
     if task.is_void():
         return steps

@@ -10,6 +10,7 @@ from typing import Any
 from greenq.canvas.composition import Composition
 from greenq.canvas.ids import new_id
 from greenq.canvas.item import Item
+from greenq.canvas.members import each_of, member_signature
 from greenq.canvas.signature import FIXED, Signature, maybe_signature
 from greenq.canvas.stamping import StampingVisitor
 from greenq.errors import InvalidOption
@@ -41,7 +42,7 @@ class group(Signature):
                 tasks = (only.clone(),)
             elif not isinstance(only, Mapping):
                 tasks = only
-        members = [maybe_signature(task, app=app) for task in tasks]
+        members = [member_signature(task, app) for task in each_of(tasks)]
         super().__init__("celery.group", (), {"tasks": members}, **options)
         self["subtask_type"] = "group"
 

@@ -9,9 +9,11 @@ from typing import Any
 from greenq.canvas.composition import Composition
 from greenq.canvas.ids import derived_ids
 from greenq.canvas.signature import maybe_signature
+from greenq.errors import GreenqError, MessageError
 from greenq.message import Message
 from greenq.request import Request
 from greenq.sender import Sender
+from greenq.shortrepr import shortrepr
 
 __all__ = ["compose_signature", "messages_of"]
 
@@ -43,12 +45,20 @@ def compose_signature(
     Raises:
         InvalidOption, InvalidTaskArguments, EncodeError: a part of it cannot be sent.
         ResultStoreError: it holds a chord, and the store cannot count.
+        MessageError: it is no signature.
     """
     composition = Composition(app, request, tolerant=True, anew=seed is None)
-    with derived_ids(seed) if seed is not None else nullcontext():
-        maybe_signature(signature, app=app, clone=True).clone().compose(
-            composition, args, kwargs or {}, overrides
-        )
+    try:
+        with derived_ids(seed) if seed is not None else nullcontext():
+            made = maybe_signature(signature, app=app, clone=True).clone()
+            made.compose(composition, args, kwargs or {}, overrides)
+    except GreenqError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        # It came from outside, and has the shape of no signature further in.
+        raise MessageError(
+            f"the signature {shortrepr(signature, 200)} cannot be applied: {error!r}"
+        ) from error
     return composition
 
 

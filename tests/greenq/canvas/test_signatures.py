@@ -25,7 +25,7 @@ from greenq import (
     xmap,
 )
 from greenq.canvas.sending import compose_signature, messages_of
-from greenq.errors import AppError, InvalidOption, InvalidTaskArguments, ResultStoreError
+from greenq.errors import AppError, GreenqError, InvalidOption, InvalidTaskArguments, ResultStoreError
 from greenq.protocol import EMBED, HEADERS, TaskCall
 from greenq.request import Request
 
@@ -246,17 +246,49 @@ def test_a_visitor_may_give_options_that_are_no_stamps(app: GreenQ) -> None:
     assert sig.options == {"queue": "mail", "tenant": 7, "stamped_headers": ["tenant"]}
 
 
-def test_a_hostile_signature_ends_in_an_error_of_ours(app: GreenQ) -> None:
-    for junk in (
+NESTED: Any = {"task": "celery.chain", "kwargs": {"tasks": []}, "subtask_type": "chain"}
+for _ in range(400):
+    NESTED = {"task": "celery.chain", "kwargs": {"tasks": [NESTED]}, "subtask_type": "chain"}
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
         {"task": "add", "options": {"task_id": 7}},
         {"task": "add", "options": {"link": 5}},
+        {"task": "add", "options": {"expires": "tomorrow"}},
+        {"task": "add", "options": {"stamped_headers": 5}},
+        {"task": "add", "options": {"countdown": "soon"}},
         {"task": "add", "args": 5},
-        {"task": "celery.group", "kwargs": {"tasks": []}, "subtask_type": "group"},
-    ):
-        try:
-            messages_of(app, junk, (), request=request(), seed="s")
-        except (InvalidOption, InvalidTaskArguments, TypeError):
-            continue
+        {"task": "add", "kwargs": 5},
+        {"task": "add", "options": 5},
+        {"task": "celery.group", "subtask_type": "group"},
+        {"task": "celery.group", "kwargs": {"tasks": 5}, "subtask_type": "group"},
+        {"task": "celery.group", "kwargs": {"tasks": [5]}, "subtask_type": "group"},
+        {"task": "celery.chain", "kwargs": {"tasks": [None]}, "subtask_type": "chain"},
+        {"task": "celery.chord", "kwargs": {"header": [], "body": 5}, "subtask_type": "chord"},
+        {"task": "celery.chord", "kwargs": {"header": 5, "body": {"task": "add"}}, "subtask_type": "chord"},
+        {"task": "celery.chord", "subtask_type": "chord"},
+        {"task": "celery.map", "kwargs": {}, "subtask_type": "xmap"},
+        {
+            "task": "celery.chunks",
+            "kwargs": {"task": {"task": "add"}, "it": [], "n": 0},
+            "subtask_type": "chunks",
+        },
+        NESTED,
+    ],
+)
+def test_a_hostile_signature_ends_in_an_error_of_ours(app: GreenQ, junk: Any) -> None:
+    with pytest.raises(GreenqError):
+        messages_of(app, junk, (1,), request=request(), seed="s")
+
+
+def test_an_empty_chain_inside_a_workflow_is_left_out_or_refused(app: GreenQ) -> None:
+    add, total = app.tasks["add"], app.tasks["total"]
+    assert len(group(chain(), add.s(1)).delay()) == 1
+    with pytest.raises(InvalidOption, match="empty chain"):
+        chord([add.s(1, 1)], chain()).delay()
+    assert total.s().flatten_links() == [total.s()]
 
 
 def test_a_long_chain_and_a_wide_group_are_sent(app: GreenQ) -> None:
@@ -279,3 +311,12 @@ def test_the_graph_of_an_eager_result_can_be_drawn(app: GreenQ) -> None:
     out = io.StringIO()
     app.tasks["add"].s(1).apply().graph.to_dot(out)
     assert out.getvalue().startswith("digraph")
+
+
+@pytest.mark.parametrize("kind", [group, chain, lambda *tasks: chord(tasks, tasks[0])])
+@pytest.mark.parametrize("junk", [5, "add", [5], None, print])
+def test_what_is_no_signature_is_refused_when_a_workflow_is_made(app: GreenQ, kind: Any, junk: Any) -> None:
+    with pytest.raises(InvalidOption, match=r"task\.s"):
+        kind(junk, app.tasks["add"].s(1))
+    with pytest.raises(InvalidOption, match=r"task\.s"):
+        kind(junk)
