@@ -1,0 +1,1 @@
+"""Random workflows against a reference evaluation."""
