@@ -179,7 +179,7 @@ _CALL: dict[str, Check] = {
 _HOOK = "make a subclass of greenq.Task that has it as a method, and give that as base"
 
 _LATER = {
-    "exchange_type": "the configuration says it of a queue: queues: {mail: {exchange: e, exchange_type: topic}}",
+    "exchange_type": "queues say it: queues: {mail: {exchange: e, exchange_type: topic}}",
     "delivery_mode": "every message is kept on disk where the broker can",
     "retry_on_worker_lost": "the message of a process that died is always given back",
     "backend": "all results go to results.url", "send_events": "events are not sent yet",

@@ -212,23 +212,6 @@ MISTAKES = {
         "routes:\n  - {match: a}\n",
         "2: routes[0] says nothing about its tasks; give it a queue",
     ),
-    "a route without a name": (
-        "routes:\n  - {queue: a}\n",
-        "2: routes[0] needs match, the name of a task or a pattern, or function",
-    ),
-    "a route by a function that also has a queue": (
-        "routes:\n  - {function: 'shop:choose', queue: a}\n",
-        "2: routes[0] has a function, which says all by itself; delete its other keys",
-    ),
-    "a route by an expression that is none": (
-        "routes:\n  - {match: 're:(', queue: a}\n",
-        "2: routes[0] has a regular expression that cannot be read: missing ), unterminated subpattern "
-        "at position 0",
-    ),
-    "an exchange type without an exchange": (
-        "queues:\n  a: {exchange_type: topic}\n",
-        "2: queues.a has an exchange_type, but no exchange; name one",
-    ),
     "an address without a scheme": (
         "broker: {url: 'localhost:6379'}\n",
         "1: broker.url must be an address such as sqlite:///greenq.db, "
