@@ -1,6 +1,6 @@
 """Random workflows come to what a reference evaluation says, and each call runs as often as it says.
 
-``GREENQ_SHAPES=1000`` tries more of them.
+``RANDOM_SHAPES=1000`` tries more of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from greenq import GreenQ, Worker
 from tests.greenq.canvas_random.shapes import RETRIES, Failed, digest, make
 from tests.servers import shared_redis
 
-SHAPES = int(os.environ.get("GREENQ_SHAPES", "40"))
+SHAPES = int(os.environ.get("RANDOM_SHAPES", "40"))
 PATIENCE = 120.0
 
 
