@@ -211,6 +211,7 @@ class Retry(TaskSignal):
     Attributes:
         is_eager: the task runs eagerly (`Task.apply`).
         publish: the message of the next run, which the worker sends; None for a task that runs eagerly.
+        sent: that message is on its way already (``throw=False``).
         again: what the next run gets, as ``(args, kwargs)``.
     """
 
@@ -220,6 +221,7 @@ class Retry(TaskSignal):
         self.exc = exc
         self.when = when
         self.is_eager = False
+        self.sent = False
         self.publish: Any = None
         self.again: tuple[Any, Any] = ((), {})
         super().__init__(message)

@@ -218,9 +218,9 @@ class RunningTask:
         """The task goes on: what it does next must not decide whether it is run again."""
         if retry.publish is None:
             return
-        message, retry.publish = retry.publish, None
+        retry.sent = True
         try:
-            problem = self.app.broker.publish((message,), self.app.settings.broker.publish_timeout)[0]
+            problem = self.app.broker.publish((retry.publish,), self.app.settings.broker.publish_timeout)[0]
         except GreenqError as error:
             problem = error
         if problem is not None:

@@ -38,7 +38,7 @@ LAYERS = (
         "joining",
         "deadletters",
     },
-    {"classhooks", "lifecycle", "publishsignals", "steps", "typedarguments"},
+    {"classhooks", "lifecycle", "publishsignals", "typedarguments"},
     {
         "importing",
         "routing",
@@ -49,6 +49,7 @@ LAYERS = (
         "composer",
         "sender",
         "retrying",
+        "steps",
         "running",
         "eager",
         "canvas",

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from greenq import signals
 
-if TYPE_CHECKING:
-    from greenq.worker.worker import Worker
-
 __all__ = ["Announcer", "process_begins", "process_ends"]
+
+
+class Announced(Protocol):
+    """The part of a worker that is needed here."""
+
+    app: Any
+    node: str
 
 
 class Announcer:
@@ -25,7 +29,7 @@ class Announcer:
         isolated: tasks run in processes of the pool's own, which tell of themselves.
     """
 
-    def __init__(self, worker: Worker, isolated: bool) -> None:
+    def __init__(self, worker: Announced, isolated: bool) -> None:
         self._worker = worker
         self._isolated = isolated
         self._first = threading.Lock()

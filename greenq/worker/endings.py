@@ -104,7 +104,7 @@ class Endings:
         error = signal.exc or signal
         log.info("%s will be retried: %s", _name(request), text_of(signal))
         return Outcome(
-            delivery, (signal.publish,) if signal.publish is not None else (),
+            delivery, (signal.publish,) if signal.publish is not None and not signal.sent else (),
             self.records.exception(handler, request, RETRY, error, _trace(error)),
             self._ack(delivery, handler), RETRY,
         )  # fmt: skip
