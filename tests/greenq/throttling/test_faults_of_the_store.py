@@ -11,7 +11,7 @@ import pytest
 
 from greenq import GreenQ
 from greenq.errors import BrokerError
-from tests.greenq.throttling.test_limits_in_workers import working
+from tests.greenq.throttling.places import working
 from tests.rabbit import shared_rabbit
 from tests.servers import Proxy, shared_redis
 from tests.waiting import PATIENCE, until
