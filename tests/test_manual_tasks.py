@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import re
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     sys.modules["shop"] = module
     yield module
     del sys.modules["shop"]
+    module.__dict__.clear()
+    gc.collect()  # the page's receivers of signals are gone with it
 
 
 @pytest.mark.parametrize("page", ["tasks.md", "calling.md", "canvas.md", "signals.md", "throttling.md"])

@@ -149,13 +149,22 @@ def test_a_receiver_may_connect_and_disconnect_while_it_is_called(signal: Signal
 
 
 def test_a_worker_sees_at_one_look_that_nobody_listens_to_runs() -> None:
-    assert not RUNS, "an earlier test has left a receiver behind"
-    told = Told()
-    signals.task_success.connect(told)
-    assert signals.task_success in RUNS
-    del told
+    heard: set[Signal] = set()
+    one, other = Signal("one", heard), Signal("other", heard)
+    told, forgotten = Told(), Told()
+    one.connect(told)
+    other.connect(forgotten)
+    assert heard == {one, other}
+    one.disconnect(told)
+    del forgotten
     gc.collect()
-    assert not RUNS
+    assert not heard
+    runs = ("prerun", "postrun", "success", "failure", "retry", "internal_error")
+    for name in runs:
+        signal = getattr(signals, f"task_{name}")
+        signal.connect(told, dispatch_uid="a test's")
+        assert signal in RUNS
+        assert signal.disconnect(dispatch_uid="a test's")
 
 
 # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────
