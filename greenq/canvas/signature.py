@@ -359,7 +359,8 @@ def _copied(value: Any) -> Any:
     if isinstance(value, Signature):
         return value.clone()
     if isinstance(value, dict):
-        return {name: _copied(one) for name, one in value.items()}
+        # The chord around it is shared: copied into each member of each level it would never end.
+        return {name: one if name == "chord" else _copied(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_copied(one) for one in value]
     return value
