@@ -13,7 +13,7 @@ from greenq.canvas import chain, chord, group
 
 __all__ = ["Failed", "Shape", "digest", "make"]
 
-DEEPEST = 3
+DEEPEST = 5
 RETRIES = 2
 
 
