@@ -71,13 +71,19 @@ class Process:
         return (max(deadly[0][0], self.last), deadly[0][1]) if deadly else None
 
 
-def check(entries: Iterable[Entry], recorded: Collection[str] = (), restarts: Iterable[float] = ()) -> Report:
+def check(
+    entries: Iterable[Entry],
+    recorded: Collection[str] = (),
+    restarts: Iterable[float] = (),
+    copies: bool = False,
+) -> Report:
     """Compare.
 
     Parameters:
         entries: the ledger, in order.
         recorded: ids whose end is recorded elsewhere (a FAILURE whose task's child process was killed).
         restarts: times at which the broker was restarted, which may repeat what it then held as running.
+        copies: suspects are charged by a copy: of one whose process dies meanwhile, both may be left.
     """
     report = Report()
     processes: dict[int, Process] = defaultdict(Process)
@@ -114,7 +120,7 @@ def check(entries: Iterable[Entry], recorded: Collection[str] = (), restarts: It
     report.failed = sorted(id for id in sent - ended if id in recorded)
     report.lost = sorted(sent - ended - set(report.failed))
     report.strange = sorted(ended - sent - unsure)
-    _judge_repeats(report, starts, gots, settled, processes, sorted(restarts))
+    _judge_repeats(report, starts, gots, settled, processes, sorted(restarts), copies)
     _time_returns(report, gots, settled, processes)
     if report.lost:
         report.problems.append(f"lost {len(report.lost)}, such as {report.lost[:3]}")
@@ -134,6 +140,7 @@ def _judge_repeats(
     settled: dict[Run, list[Entry]],
     processes: dict[int, Process],
     restarts: list[float],
+    copies: bool,
 ) -> None:
     """Ask of each run that was started again what had happened to the one before."""
     for run, entries in starts.items():
@@ -149,7 +156,14 @@ def _judge_repeats(
                 kind == "stop" and handed <= at < after.at for at, kind in processes[after.process].faults
             )
             restarted = bisect_right(restarts, after.at) > bisect_right(restarts, before.at)
-            if (struck and not done) or paused or restarted or _was_sent_again(run, starts, after.at):
+            copied = copies and _was_copied(gots.get(run, ()), processes, after.at)
+            if (
+                (struck and not done)
+                or paused
+                or restarted
+                or copied
+                or _was_sent_again(run, starts, after.at)
+            ):
                 report.caused.append(run)
             else:
                 report.uncaused.append(run)
@@ -166,6 +180,12 @@ def _explains(kind: str, at: float, given: float, again: float) -> bool:
         # It may have started a task between the record and the signal, but none after that.
         return at < again
     return kind == "stop" and given <= at < again
+
+
+def _was_copied(gots: Iterable[Entry], processes: dict[int, Process], before: float) -> bool:
+    """Whether a process died that had been handed it as a suspect, and may just have been charging it."""
+    deaths = [processes[got.process].death for got in gots if got.note != "0" and got.at < before]
+    return any(death is not None and death[0] < before for death in deaths)
 
 
 def _was_sent_again(run: Run, starts: dict[Run, list[Entry]], before: float) -> bool:

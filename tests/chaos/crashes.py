@@ -48,7 +48,7 @@ def crash_everywhere(broker: str, pool: str, fused: bool, slack: float = 0.0) ->
             if not _pass(site, app, pool, point, progress, len(sent)):
                 missed.append(name)
                 point.unlink(missing_ok=True)
-        report = check(ledger.entries(), recorded(app, sent - progress.ended))
+        report = check(ledger.entries(), recorded(app, sent - progress.ended), copies=site.copies)
         report.problems += left_in(app)
         report.faults = len(places)
         report.bound({"kill": 1.0 + slack})

@@ -208,7 +208,7 @@ def finish(app: GreenQ, site: Site, progress: Progress, restarts: tuple[float, .
         if time.monotonic() - progress.moved > STALLED:
             break
         time.sleep(0.2)
-    report = check(ledger.entries(), recorded(app, sent - progress.ended), restarts)
+    report = check(ledger.entries(), recorded(app, sent - progress.ended), restarts, site.copies)
     report.problems += left_in(app)
     return report
 

@@ -24,11 +24,13 @@ class Site(ABC):
     Attributes:
         broker, results: their addresses.
         fused: whether both are one server, which takes what a task leaves in one step.
+        copies: whether suspects are charged by a copy (see `tests.chaos.checker.check`).
     """
 
     broker: str
     results: str
     fused: bool
+    copies = False
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="greenq-chaos-"))
@@ -88,6 +90,7 @@ class AmqpSite(Site):
     """RabbitMQ, with results in Redis."""
 
     fused = False
+    copies = True
 
     def __init__(self, own: bool) -> None:
         super().__init__()

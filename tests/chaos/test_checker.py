@@ -60,6 +60,16 @@ def test_a_kill_of_another_process_is_no_cause() -> None:
     assert judged(*first_run(), *killed, *second_run()).uncaused == [("a", 0)]
 
 
+def test_a_kill_of_who_may_have_copied_it_is_a_cause_where_there_are_copies() -> None:
+    died = [entry("got", 2.2, 300, "1"), entry("fault", 3.0, 300, "kill")]
+    entries = sorted([*first_run(), *died, *second_run()], key=lambda entry: entry.at)
+    assert check(entries).uncaused == [("a", 0)]
+    assert check(entries, copies=True).uncaused == []
+    normal = [entry("got", 2.2, 300, "0"), entry("fault", 3.0, 300, "kill")]
+    entries = sorted([*first_run(), *normal, *second_run()], key=lambda entry: entry.at)
+    assert check(entries, copies=True).uncaused == [("a", 0)]
+
+
 def test_a_kill_after_the_settlement_is_no_cause() -> None:
     report = judged(*first_run(settled=True), entry("fault", 3.0, note="kill"), *second_run())
     assert report.uncaused == [("a", 0)]
