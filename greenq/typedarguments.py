@@ -104,7 +104,7 @@ def _library(module: str, task: str) -> Any:
     except ImportError as error:
         raise AppError(
             f"task {task} wants its arguments converted by {module}, which cannot be imported ({error}): "
-            f"install {module}"
+            f"pip install 'greenq[{module}]'"
         ) from error
 
 

@@ -188,5 +188,5 @@ def test_a_library_that_is_missing_is_named(
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr("importlib.import_module", without)
-    with pytest.raises(AppError, match=f"install {library}"):
+    with pytest.raises(AppError, match=rf"pip install .greenq\[{library}\]"):
         app.task(name="task", **{option: True})(lambda x: x)  # type: ignore[arg-type]
