@@ -185,7 +185,7 @@ def told_to_wait(behind: int, slots: int, pace: float) -> float:
     Parameters:
         behind: how many are to get a slot before it.
         slots: how many there are.
-        pace: seconds that tasks kept a slot lately.
+        pace: seconds that tasks kept a slot lately, or for which none has been taken now if these are more.
     """
     step = min(FRONT, max(QUICKEST, pace / (2 * slots)))
     return min(step * (behind + 1), FRONT * (1 + behind // slots))

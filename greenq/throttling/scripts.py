@@ -1,9 +1,9 @@
 """Limits in Redis: what it does in one step. Times are microseconds of the server's clock.
 
 Under a key there are ``:slots`` (task → end of its lease), ``:owners`` and ``:taken`` (task → process, since
-when), ``:pace`` (a rate's next start, or how long slots are kept), and of those that wait ``:line`` (task →
-place), ``:until`` (when it loses the place if it does not come), ``:places`` and ``:late`` (those that did
-not come, and when their place is forgotten).
+when), ``:last`` (when one was taken last), ``:pace`` (a rate's next start, or how long slots are kept), and
+of those that wait ``:line`` (task → place), ``:until`` (when it loses the place if it does not come),
+``:places`` and ``:late`` (those that did not come, and when their place is forgotten).
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ local function take(key, id, owner, lease)
   redis.call('ZADD', key .. ':slots', now + lease, id)
   redis.call('HSET', key .. ':owners', id, owner)
   redis.call('HSET', key .. ':taken', id, now)
-  keep(key, {{':slots', ':owners', ':taken'}}, lease)
+  redis.call('SET', key .. ':last', now)
+  keep(key, {{':slots', ':owners', ':taken', ':last'}}, lease)
 end
 
 local function bury(key)
@@ -94,7 +95,8 @@ local function when_free(key, id, slots, ahead)
   if redis.call('ZSCORE', key .. ':slots', id) then return 0 end
   local free = slots - redis.call('ZCARD', key .. ':slots')
   if free > ahead then return 0 end
-  local pace = tonumber(redis.call('GET', key .. ':pace') or 0)
+  local since = now - tonumber(redis.call('GET', key .. ':last') or now)
+  local pace = math.max(since, tonumber(redis.call('GET', key .. ':pace') or 0))
   local behind = ahead - math.max(0, free)
   local step = math.min({int(FRONT * SECOND)}, math.max({int(QUICKEST * SECOND)}, pace / (2 * slots)))
   return now + math.min(step * (behind + 1), {int(FRONT * SECOND)} * (1 + math.floor(behind / slots)))

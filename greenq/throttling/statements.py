@@ -166,15 +166,16 @@ def _next_start(tables: Tables, limit: Limit, now: float) -> float:
 def _when_free(tables: Tables, limit: Limit, id: str, ahead: int, now: float) -> float:
     """When it may have a slot; 0.0 for now."""
     living = tables.rows(
-        "SELECT id FROM throttle_slots WHERE key = ? AND until > ? AND clock = ?",
+        "SELECT id, taken FROM throttle_slots WHERE key = ? AND until > ? AND clock = ?",
         (limit.key, lease_now(), clock_name()),
     )
     others = sum(row[0] != id for row in living)
     if others < len(living) or limit.slots - others > ahead:
         return 0.0
     found = tables.rows("SELECT value FROM throttle_pace WHERE key = ?", (limit.key,))
+    since = lease_now() - max((row[1] for row in living), default=lease_now())
     behind = ahead - max(0, limit.slots - others)
-    return now + told_to_wait(behind, limit.slots, found[0][0] if found else 0.0)
+    return now + told_to_wait(behind, limit.slots, max(since, found[0][0] if found else 0.0))
 
 
 def _take(tables: Tables, slot: Slot, seconds: float) -> None:
