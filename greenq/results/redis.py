@@ -143,14 +143,7 @@ class RedisStore(ResultStore):
             raise ResultStoreError(str(error)) from error
 
     def _commit(self, broker: RedisBroker, outcomes: Sequence[Outcome], deadline: float) -> list[bool] | None:
-        steps = [
-            Step(
-                outcome.settlement, outcome.publishes,
-                None if outcome.result is None else Stored(self._key(outcome.result.id), outcome.result),
-                self._workflow(outcome) if outcome.openings or outcome.parts or outcome.further else None,
-            )
-            for outcome in outcomes
-        ]  # fmt: skip
+        steps = [self.step(outcome) for outcome in outcomes]
         children = [message for outcome in outcomes for message in outcome.publishes]
         if any(message.exchange for message in children):
             return None  # its queues are found in tables that this script does not read
@@ -163,6 +156,15 @@ class RedisStore(ResultStore):
             for i, state in zip(left, again, strict=True):
                 states[i] = state
         return [state == DONE for state in states]
+
+    def step(self, outcome: Outcome) -> Step:
+        """An outcome as the script takes it."""
+        return Step(
+            outcome.settlement,
+            outcome.publishes,
+            None if outcome.result is None else Stored(self._key(outcome.result.id), outcome.result),
+            self._workflow(outcome) if outcome.openings or outcome.parts or outcome.further else None,
+        )
 
     def _mend(self, steps: Sequence[tuple[Step, int]], deadline: float) -> None:
         """Change steps that could not be carried out so that they can be."""

@@ -18,8 +18,8 @@ from greenq.message import Delivery, Outcome, Settlement, Verdict
 from greenq.redis.address import parse
 from greenq.redis.keys import Keys
 from greenq.redis.resp import pack
-from greenq.redis.settling import Step
 from greenq.results.base import ResultStore
+from greenq.results.redis import RedisStore
 from greenq.worker.consumer import Run
 from greenq.worker.runner import Runner
 from tests.fuzz.samples import ACCEPT
@@ -74,6 +74,16 @@ def _runner() -> tuple[Runner, ResultStore]:
     return Runner(app, "fuzz@host", lambda function: function), store
 
 
+@cache
+def _redis() -> RedisStore:
+    """A store that is never asked: it only says what a server would be told."""
+    return RedisStore("redis://localhost", _packed, json.loads)
+
+
+def _packed(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, default=repr).encode()
+
+
 def end_of(delivery: Delivery) -> Outcome:
     """What a worker makes of a delivery, errors of greenq's own included."""
     runner, _ = _runner()
@@ -124,10 +134,7 @@ def ends_once(delivery: Delivery, wire: str) -> str:
 def _told(settlement: Settlement, outcome: Outcome, wire: str) -> None:
     """Write what the broker is sent: nothing may be impossible to write, or it would wait for ever."""
     if wire == "redis":
-        step = Step(
-            settlement, outcome.publishes, outcome.result, outcome.result.id if outcome.result else ""
-        )
-        pack(*step.arguments(KEYS))
+        pack(*_redis().step(outcome).arguments(KEYS))
     elif wire == "amqp" and settlement.verdict is not Verdict.ACK:
         message, extra = dead_letter(settlement) if settlement.verdict is Verdict.DEAD else later(settlement)
         try:

@@ -28,6 +28,7 @@ from greenq.errors import (
 )
 from greenq.message import READY_STATES, Result
 from greenq.redis.resp import MORE, ProtocolError, Reader, reader
+from greenq.resultset import result_from_tuple
 from tests.fuzz import messages, samples
 from tests.fuzz.liars import amqp_session, bounded, judge_amqp, judge_redis, redis_session
 from tests.fuzz.mutations import as_json, odd, spoil_bytes, spoil_tree
@@ -97,10 +98,14 @@ class OneResult:
     """A store that has one result."""
 
     result_timeout = 1.0
+    result_expires = None
 
     def __init__(self, result: Result) -> None:
         self.results: Any = self
         self.result = result
+
+    def result_from_tuple(self, entry: Any) -> Any:
+        return result_from_tuple(entry, self)
 
     def get(self, ids: Any, timeout: float) -> dict[str, Result]:
         return dict.fromkeys(ids, self.result)
