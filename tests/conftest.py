@@ -13,11 +13,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+ROOT_LEVEL = logging.root.level
+
+
 @pytest.fixture(autouse=True)
 def heard_loggers() -> None:
-    """Undo what libraries and workers in this process have done to the loggers that tests listen to."""
+    """Undo what libraries, workers and tests in this process have done to the loggers that tests listen to.
+
+    Before each test, and not after those that change something: then it does not matter who did, or when.
+    """
     logging.disable(logging.NOTSET)
-    for name, logger in list(logging.root.manager.loggerDict.items()):
-        if name.partition(".")[0] in ("greenq", "pools") and isinstance(logger, logging.Logger):
-            logger.disabled = False
-            logger.propagate = True
+    logging.root.disabled = False
+    logging.root.setLevel(min(logging.root.level, ROOT_LEVEL))  # lower is what --log-level asks for
+    for name in filter(_is_ours, list(logging.root.manager.loggerDict)):
+        logger = logging.getLogger(name)
+        logger.disabled = False
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+        logger.handlers.clear()
+        logger.filters.clear()
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in ("greenq", "pools")

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("greenq.cli.call", "Send one call of TASK, by name, and print its id."),
     "result": ("greenq.cli.result", "Show the state of the call with this ID, and what it returned."),
     "tasks": ("greenq.cli.tasks", "List an application's tasks with their signatures."),
-    "queues": ("greenq.cli.queues", "Look into queues and empty them."),
+    "queues": ("greenq.cli.queues", "Look into queues, pause and empty them."),
     "dead": ("greenq.cli.dead", "Look after messages that were given up."),
     "config": ("greenq.cli.config", "Make, check and explain the configuration."),
     "doctor": (

@@ -56,11 +56,11 @@ def flat(sig: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(60))
 @pytest.mark.filterwarnings("ignore")
-def test_a_random_canvas_sends_what_celery_sends(seed: int) -> None:
+def test_a_random_canvas_sends_what_celery_sends(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     def shape(c: SimpleNamespace) -> Any:
         return build(c, random.Random(seed), 3).apply_async()
 
-    logging.getLogger("celery").setLevel(logging.CRITICAL)
+    caplog.set_level(logging.CRITICAL, "celery")
     celerys, ours = of_celery(shape), of_greenq(shape)
     assert ours.messages == celerys.messages
     assert ours.sizes == celerys.sizes

@@ -52,7 +52,7 @@ def complete(path: str, cwd: Path, *words: str) -> list[str]:
     [
         (["wo"], ["worker"]),
         (["d"], ["dead", "doctor"]),
-        (["queues", "p"], ["purge"]),
+        (["queues", "p"], ["pause", "purge"]),
         (["worker", "--soft"], ["--soft-time-limit"]),
         (["worker", "--pool", "ge"], ["gevent"]),
         (["worker", "-l", "w"], ["warning"]),

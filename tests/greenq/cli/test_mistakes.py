@@ -119,7 +119,7 @@ IN_PLACES = [
 ON_THE_COMMAND_LINE = [
     Mistake("command misspelled", ["wrker", "did you mean worker"], ["wrker"]),
     Mistake("unknown command", ["there are worker, call"], ["florp"]),
-    Mistake("group without a command", ["say what: list, purge"], ["queues"]),
+    Mistake("group without a command", ["say what: list, pause, purge, resume"], ["queues"]),
     Mistake("option misspelled", ["--concurency", "did you mean --concurrency"], worker("--concurency", "5")),
     Mistake("option without its value", ["--pool", "requires an argument"], ["worker", "--pool"]),
     Mistake("word for a number, as option", ["--concurrency", "ten"], worker("-c", "ten")),
