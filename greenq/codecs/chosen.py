@@ -148,6 +148,13 @@ class Codecs:
                 f"the body is not valid {codec.name}: {type(error).__name__}: {error}"
             ) from error
 
+    def is_unsafe(self, content_type: Any) -> bool:
+        """Whether decoding it can do more than give a value: run code, or end the process."""
+        try:
+            return self._decoder(content_type).unsafe
+        except MessageError:
+            return False
+
     def _by_type(self, accepted: str) -> tuple[str, str]:
         if "/" in accepted:
             for name in self._serializers.names():

@@ -83,15 +83,17 @@ class FollowUps:
 
     def request_of(self, delivery: Delivery) -> Request | None:
         """The call in a message that is given up; None if it can't be read, or nothing follows it."""
-        if delivery.message is None:
+        message, codecs = delivery.message, self._app.codecs
+        if message is None or codecs.is_unsafe(message.content_type):
+            # What may have ended one process after the other must not be unpickled once more.
             return None
         try:
-            call = read(delivery.message, self._app.codecs)
-        except MessageError:
+            call = read(message, codecs)
+        except (MessageError, MemoryError):
             return None
         if call.embed is EMBED:
             return None
-        return Request(call, delivery.message, self._node, delivery.attempts)
+        return Request(call, message, self._node, delivery.attempts)
 
     # ── it returned ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 from greenq import GreenQ
-from greenq.message import Delivery
+from greenq.message import Delivery, Verdict
 from greenq.protocol import EMBED, TaskCall
 from greenq.request import Request
 from greenq.worker.endings import Endings
@@ -52,4 +53,34 @@ def test_an_extended_result_tells_what_was_called_though_its_arguments_cannot_be
     assert found.args.startswith("(<object object at")
     assert app.results.get(["1"], 10.0)["1"].extra["parent_id"] == "0"
     assert app.results.get(["1"], 10.0)["1"].extra["group_id"] == "g"
+    app.close()
+
+
+class Bomb:
+    """Unpickled, it notes that, as one that ends its process would."""
+
+    went_off = 0
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return ignite, ()
+
+
+def ignite() -> None:
+    Bomb.went_off += 1
+
+
+def test_what_is_given_up_for_its_deaths_is_not_unpickled_once_more() -> None:
+    app = GreenQ("shop", broker="memory://given-up", results="memory://given-up", accept=["json", "pickle"])
+    followups = FollowUps(app, "w@h", lambda fn: fn, lambda call: call())
+    endings = Endings(Records(lambda: app.results, 60.0, extended=False), followups)
+    errback = {"task": "shop.told", "args": [], "kwargs": {}, "options": {"task_id": "told"}}
+    options: Any = {"link_error": [errback]}
+    for serializer, sent in (("json", 1), ("pickle", 0)):
+        args = (1,) if serializer == "json" else (Bomb(),)
+        message = app.composer.compose("shop.work", args, {}, {**options, "serializer": serializer})
+        outcome = endings.exhausted(Delivery(message, "celery", None, attempts=5))
+        assert outcome.settlement is not None
+        assert outcome.settlement.verdict is Verdict.DEAD
+        assert len(outcome.publishes) == sent
+    assert Bomb.went_off == 0
     app.close()
