@@ -209,6 +209,10 @@ def _check_headers(call: TaskCall, headers: dict[str, Any]) -> None:
         value = headers.get(key)
         if value is not None and type(value) is not str:
             raise MessageError(f"the header {key!r} is {_kind(value)}; it must be a string")
+    group = headers.get("group")
+    if group and not group.isprintable() and not is_storable(group):
+        # Run, it could never be counted as a member.
+        raise MessageError(f"the header 'group' is {group!a:.80}; it must be valid Unicode without NUL")
     if headers.get("eta") is not None:
         call.eta = moment("eta", headers["eta"])
     if headers.get("expires") is not None:

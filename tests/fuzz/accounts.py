@@ -138,6 +138,7 @@ def _compare(queue: Queue, app: GreenQ, work: Work, put: list[tuple[bytes, Deliv
     delayed = 0
     stored: dict[str, set[str]] = {}
     followers: set[str] = set()
+    bodies: set[bytes] = set()
     for name, delivery in put:
         if queue.parks(delivery):
             delayed += 1
@@ -145,6 +146,7 @@ def _compare(queue: Queue, app: GreenQ, work: Work, put: list[tuple[bytes, Deliv
         outcome = end_of(delivery)
         assert outcome.settlement is not None
         followers.update(message.headers["id"] for message in outcome.publishes)
+        bodies.update(message.body for message in outcome.publishes)
         if outcome.publishes or outcome.parts:
             followers.update(_ids_in(_call(delivery).embed))
         verdict = outcome.settlement.verdict
@@ -154,15 +156,21 @@ def _compare(queue: Queue, app: GreenQ, work: Work, put: list[tuple[bytes, Deliv
         if outcome.result is not None:
             stored.setdefault(outcome.result.id, set()).add(outcome.result.state)
         if verdict is Verdict.ACK and outcome.state != "REVOKED":
-            call = _call(delivery)
-            # These call another task once for each of their items.
-            times = len(call.kwargs.get("it", ())) if call.headers["task"] in REPEATING else 1
-            run[call.headers["id"]] += times
+            headers = _call(delivery).headers
+            if headers["task"] in REPEATING:
+                # It calls another task for each of its items, until one fails.
+                followers.add(headers["id"])
+            else:
+                run[headers["id"]] += 1
     dead = +dead
     # Errbacks and further links of workflows name tasks that nobody here has, or some that are there too.
     names = {name for name, _ in put}
     found = Counter(
-        {name: n for name, n in queue.dead().items() if name in names or not _names(name, followers)}
+        {
+            name: n
+            for name, n in queue.dead().items()
+            if name in names or not (name in bodies or _names(name, followers))
+        }
     )
     unsure = found & queue.unsure
     found -= unsure
