@@ -6,7 +6,6 @@ import random
 import time
 from pathlib import Path
 
-from greenq import GreenQ
 from tests.chaos.checker import Report, check
 from tests.chaos.commands import Command
 from tests.chaos.failpoints import FUSED, SEPARATE, arm, struck
@@ -45,7 +44,7 @@ def crash_everywhere(broker: str, pool: str, fused: bool, slack: float = 0.0) ->
             if calls.error is not None:
                 raise calls.error
             sent.update(f"{number}-{n}" for n in range(CALLS))
-            if not _pass(site, app, pool, point, progress, len(sent)):
+            if not _pass(site, pool, point, progress, len(sent), f"{number}"):
                 missed.append(name)
                 point.unlink(missing_ok=True)
         report = check(ledger.entries(), recorded(app, sent - progress.ended), copies=site.copies)
@@ -59,15 +58,13 @@ def crash_everywhere(broker: str, pool: str, fused: bool, slack: float = 0.0) ->
         site.close()
 
 
-def _pass(site: Site, app: GreenQ, pool: str, point: Path, progress: Progress, count: int) -> bool:
+def _pass(site: Site, pool: str, point: Path, progress: Progress, count: int, name: str) -> bool:
     """Start a command, and wait until `count` calls have ended; whether it crashed on the way."""
-    command = Command(site, pool, settings={"worker.lease": "30s"}, failpoint=point, name=f"w{count}")
+    command = Command(site, pool, settings={"worker.lease": "30s"}, failpoint=point, name=f"w{name}")
     try:
         progress.moved = time.monotonic()
         while progress.count() < count and time.monotonic() - progress.moved < STALLED:
             time.sleep(0.01)
-        # What had ended at the crash and was not settled comes again: it is settled now.
-        left_in(app)
         return struck(point)
     finally:
         command.stop(PATIENCE)

@@ -124,22 +124,20 @@ def _committing(commit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _mine_redis() -> None:
-    """Crash before a reply is read: the server has done its part."""
-    following, sending = Link._next, Link.send
+    """Crash before a reply is read or looked at: the server has done its part."""
+    exchange = Link.exchange
 
-    def received(self: Link) -> Any:
-        reply = following(self)
-        if type(reply) is list and _is_armed("popped") and b"chaos." in repr(reply).encode():
-            reach("popped")
-        return reply
-
-    def sent(self: Link, data: bytes, deadline: float) -> None:
-        sending(self, data, deadline)
+    def exchanged(self: Link, data: bytes, count: int, deadline: float, sure: bool = False) -> list[Any]:
         if b"celery-task-meta-" in data and _is_armed("commit sent"):
+            self.send(data, deadline)
             native.original("time", "sleep")(SENT)
             reach("commit sent")
+        replies = exchange(self, data, count, deadline, sure)
+        if _is_armed("popped") and any(type(r) is list and b"chaos." in repr(r).encode() for r in replies):
+            reach("popped")
+        return replies
 
-    Link._next, Link.send = received, sent  # type: ignore[method-assign]
+    Link.exchange = exchanged  # type: ignore[method-assign]
 
 
 def _mine_amqp() -> None:
