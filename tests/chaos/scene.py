@@ -375,7 +375,8 @@ class Scene:
         one, other = report.first, report.last
         if one is None or other is None or report.restarts:
             return
-        for name, more in (("connections", 1), ("descriptors", 5), ("threads", 2), ("green", 50)):
+        # Two connections are made when a duty first needs them, seconds after the start.
+        for name, more in (("connections", 2), ("descriptors", 5), ("threads", 2), ("green", 50)):
             if getattr(other, name) > getattr(one, name) + more:
                 report.problems.append(f"{name} grew from {getattr(one, name)} to {getattr(other, name)}")
 
