@@ -36,7 +36,7 @@ def read_or_refuse(message: Message) -> None:
         return
     request = Request(call, message)
     for name in dir(Request):
-        if not name.startswith("_"):
+        if not name.startswith("_") and name != "began":  # set where somebody is told of runs only
             getattr(request, name)
     repr(request)
 
