@@ -13,7 +13,7 @@ from tests.servers import shared_redis
 MOST = {
     ("memory", 1): 50,
     ("memory", 100): 30,
-    ("sqlite", 1): 75,
+    ("sqlite", 1): 85,
     ("sqlite", 100): 30,
     ("redis", 1): 60,
     ("redis", 100): 30,

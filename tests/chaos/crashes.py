@@ -6,6 +6,7 @@ import random
 import time
 from pathlib import Path
 
+from greenq import GreenQ
 from tests.chaos.checker import Report, check
 from tests.chaos.commands import Command
 from tests.chaos.failpoints import FUSED, SEPARATE, arm, struck
@@ -33,6 +34,7 @@ def crash_everywhere(broker: str, pool: str, fused: bool, slack: float = 0.0) ->
     progress = Progress(ledger)
     places = FUSED if fused else SEPARATE
     missed: list[str] = []
+    problems: list[str] = []
     sent: set[str] = set()
     try:
         for number, name in enumerate(places):
@@ -44,11 +46,13 @@ def crash_everywhere(broker: str, pool: str, fused: bool, slack: float = 0.0) ->
             if calls.error is not None:
                 raise calls.error
             sent.update(f"{number}-{n}" for n in range(CALLS))
-            if not _pass(site, pool, point, progress, len(sent), f"{number}"):
+            struck_there, left = _pass(site, app, pool, point, progress, len(sent), f"{number}")
+            problems += [f"after a crash where {name!r}: {what}" for what in left]
+            if not struck_there:
                 missed.append(name)
                 point.unlink(missing_ok=True)
         report = check(ledger.entries(), recorded(app, sent - progress.ended), copies=site.copies)
-        report.problems += left_in(app)
+        report.problems += problems
         report.faults = len(places)
         report.bound({"kill": 1.0 + slack})
         report.problems += [f"nothing came to the place {name!r}" for name in missed]
@@ -58,14 +62,22 @@ def crash_everywhere(broker: str, pool: str, fused: bool, slack: float = 0.0) ->
         site.close()
 
 
-def _pass(site: Site, pool: str, point: Path, progress: Progress, count: int, name: str) -> bool:
-    """Start a command, and wait until `count` calls have ended; whether it crashed on the way."""
+def _pass(
+    site: Site, app: GreenQ, pool: str, point: Path, progress: Progress, count: int, name: str
+) -> tuple[bool, list[str]]:
+    """Run a command until `count` calls have ended and been settled.
+
+    Returns:
+        Whether it crashed on the way, and what the broker still has nevertheless.
+    """
     command = Command(site, pool, settings={"worker.lease": "30s"}, failpoint=point, name=f"w{name}")
     try:
         progress.moved = time.monotonic()
         while progress.count() < count and time.monotonic() - progress.moved < STALLED:
             time.sleep(0.01)
-        return struck(point)
+        # What had ended when its process crashed, and was not settled, is run once more.
+        left = left_in(app)
+        return struck(point), left
     finally:
         command.stop(PATIENCE)
         command.close()

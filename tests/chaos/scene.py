@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,11 @@ from pathlib import Path
 
 import psutil
 
-from greenq import GreenQ
 from greenq.errors import GreenqError
 from tests.chaos.fault_tasks import LEDGER
+from tests.chaos.load import SENT_WITHIN, Load
 from tests.chaos.stages import Stage
+from tests.chaos.traces import Traces
 
 __all__ = ["HEADING", "Report", "Scene"]
 
@@ -28,8 +28,6 @@ RESUMED_WITHIN = 10.0
 """Seconds from the broker's return until work goes on."""
 QUIET_WITHIN = 90.0
 """Seconds until all is done that was sent."""
-SENT_WITHIN = 5.0
-"""Seconds that sending may take; an error must come then."""
 COUNTED = 6
 """How often, a second apart, what a worker has is counted."""
 SLACK = 3.0
@@ -92,120 +90,6 @@ HEADING = (
     f"{'broker':8} {'kind':9} {'times':>5} {'resume':>7} {'quiet':>7} {'sent':>7} {'unsent':>7} "
     f"{'send':>6} {'lost':>5} {'twice':>5} {'died':>4} {'growth: conn fd thr green MiB':24} {'exit':5}"
 )
-
-
-class Load:
-    """Sends tasks all the time, and keeps in mind which were confirmed.
-
-    Parameters:
-        rate: tasks in a second.
-        longest: seconds that one takes at most.
-    """
-
-    def __init__(self, stage: Stage, rate: int, longest: float) -> None:
-        self.app = GreenQ(
-            "load", broker={"url": stage.url, "publish_timeout": SENT_WITHIN}, results={"url": stage.results}
-        )
-        self.confirmed: set[int] = set()
-        self.refused = 0
-        self.longest_send = 0.0
-        self.errors: dict[str, int] = {}
-        self._rate = rate
-        self._longest = longest
-        self._number = 0
-        self._goes_on = threading.Event()
-        self._rests = threading.Event()
-        self._ends = False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def on(self) -> None:
-        """Send from now on."""
-        self._rests.clear()
-        self._goes_on.set()
-
-    def off(self) -> None:
-        """Send no more, and wait for what is under way."""
-        self._goes_on.clear()
-        assert self._rests.wait(SENT_WITHIN + 60.0), "a publish hangs"
-
-    def close(self) -> None:
-        """End it."""
-        self._ends = True
-        self._goes_on.set()
-        self._thread.join(60.0)
-        self.app.close()
-
-    def _run(self) -> None:
-        while not self._ends:
-            if not self._goes_on.is_set():
-                self._rests.set()
-                self._goes_on.wait(0.1)
-                continue
-            began = time.monotonic()
-            self._send(max(1, self._rate // 20))
-            time.sleep(max(0.0, began + 0.05 - time.monotonic()))
-
-    def _send(self, count: int) -> None:
-        numbers = list(range(self._number, self._number + count))
-        self._number += count
-        seconds = [random.uniform(0.0, self._longest) for _ in numbers]
-        messages = [
-            self.app.composer.compose("tests.chaos.fault_tasks.work", (number, pause), {})
-            for number, pause in zip(numbers, seconds, strict=True)
-        ]
-        began = time.monotonic()
-        try:
-            errors: list[GreenqError | None] = self.app.broker.publish(messages, SENT_WITHIN)
-        except GreenqError as error:
-            errors = [error] * count
-        self.longest_send = max(self.longest_send, time.monotonic() - began)
-        for number, error in zip(numbers, errors, strict=True):
-            if error is None:
-                self.confirmed.add(number)
-            else:
-                self.refused += 1
-                kind = f"{type(error).__name__}: {str(error)[:160]}"
-                self.errors[kind] = self.errors.get(kind, 0) + 1
-
-
-class Traces:
-    """What tasks tell of themselves, read as it comes: through a pipe, which no full disk keeps them from.
-
-    Parameters:
-        path: where the pipe is made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
-        # Open for both, so that it has no end while no worker has it open.
-        self._pipe = os.fdopen(os.open(path, os.O_RDWR), "rb")
-        self.started: dict[int, int] = {}
-        self.ended: set[int] = set()
-        self.green: dict[int, int] = {}
-        self._after = float("inf")
-        self.first_start: float | None = None
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        for line in self._pipe:
-            what, number, *rest = line.decode().split()
-            if what == "start":
-                self.started[int(number)] = self.started.get(int(number), 0) + 1
-                if self.first_start is None and float(rest[0]) > self._after:
-                    self.first_start = float(rest[0])
-            elif what == "end":
-                self.ended.add(int(number))
-            else:
-                self.green[int(number)] = int(rest[0])
-
-    def look_from(self, moment: float) -> None:
-        """Let `first_start` be when the first task starts after that moment."""
-        self._after, self.first_start = moment, None
-
-    def twice(self) -> int:
-        """How many tasks ran more than once."""
-        return sum(count > 1 for count in list(self.started.values()))
 
 
 class Scene:
