@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenq.amqp.failures import Failure, Late
-from pools import native
+from pools.bell import Bell
 
 __all__ = ["Answer", "Channel", "Reply"]
 
@@ -17,15 +17,26 @@ Answer = tuple[int, bytes, bytes, bytes]
 
 
 class Reply:
-    """The answers to some questions that were asked in one go."""
+    """The answers to some questions that were asked in one go.
 
-    __slots__ = ("answers", "error", "missing", "signal")
+    Parameters:
+        count: how many there will be.
+        bells: of those that were waited for before, to be used again.
+    """
 
-    def __init__(self, count: int) -> None:
+    __slots__ = ("_bells", "answers", "bell", "done", "error", "missing")
+
+    def __init__(self, count: int, bells: list[Bell]) -> None:
         self.missing = count
         self.answers: list[Answer] = []
         self.error: Failure | None = None
-        self.signal = native.Signal()
+        try:
+            self.bell = bells.pop()
+        except IndexError:
+            self.bell = Bell()
+        self._bells = bells
+        self.done = False
+        """Whether they are all there, or an error; set before the bell is rung."""
 
     def wait(self, deadline: float) -> list[Answer]:
         """Wait for all of them.
@@ -33,7 +44,10 @@ class Reply:
         Raises:
             Failure: the channel or the connection ended, or the answers came too late.
         """
-        if not self.signal.wait(max(0.0, deadline - time.monotonic())):
+        # Waited for even if it is done: a bell that was rung and not heard must not be used again.
+        if self.bell.wait(deadline - time.monotonic()):
+            self._bells.append(self.bell)
+        elif not self.done:
             raise Late("RabbitMQ does not answer in time", True)
         if self.error is not None:
             raise self.error
@@ -56,7 +70,7 @@ class Channel:
         self.lost: Failure | None = None
         self.pending: deque[Reply] = deque()
         self.on_deliver: Callable[[bytes, bytes, bytes], None] = nothing
-        self.on_got: Callable[[bytes], None] = nothing
+        self.on_got: Callable[[int], None] = nothing
         self.on_return: Callable[[bytes, bytes], None] = nothing
         self.on_confirm: Callable[[int, bool, bool], None] = nothing
         self.on_cancel: Callable[[str], None] = nothing
@@ -77,7 +91,8 @@ class Channel:
         reply.missing -= 1
         if reply.missing <= 0:
             self.pending.popleft()
-            reply.signal.set()
+            reply.done = True
+            reply.bell.ring()
 
     def end(self, error: Failure) -> None:
         """Nothing more will come; tell all who wait. Idempotent."""
@@ -87,5 +102,6 @@ class Channel:
         pending, self.pending = self.pending, deque()
         for reply in pending:
             reply.error = error
-            reply.signal.set()
+            reply.done = True
+            reply.bell.ring()
         self.on_lost(error)

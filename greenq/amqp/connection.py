@@ -24,6 +24,7 @@ from greenq.amqp.transport import Transport
 from greenq.errors import ConfigError
 from greenq.tls import reason
 from pools import native
+from pools.bell import Bell
 
 __all__ = ["Connection"]
 
@@ -54,6 +55,8 @@ class Connection:
         self.address = address
         self.pid = os.getpid()
         self.opened = native.Signal()
+        self.is_open = False
+        """Whether it was opened, and what `setup` asks for was answered."""
         self.lost: Failure | None = None
         self.blocked: str | None = None
         self.frame_size = 131_072
@@ -66,6 +69,7 @@ class Connection:
         self._numbers = 1
         self._out: deque[memoryview] = deque()
         self._waiting = 0
+        self._bells: list[Bell] = []
         self._eased: list[native.Signal] = []
         self._bell, self._ear = native.original("socket", "socketpair")()
         self._bell.setblocking(False)
@@ -96,7 +100,7 @@ class Connection:
                 raise error
             reply = None
             if answers:
-                reply = Reply(answers)
+                reply = Reply(answers, self._bells)
                 channel.pending.append(reply)
             self._write(data)
         return reply
@@ -144,7 +148,7 @@ class Connection:
             if self._ending:
                 return
             self._ending = True
-            if self.lost is None and self.opened.is_set:
+            if self.lost is None and self.is_open:
                 self._write(methods.close_connection())
         self._ring()
 
@@ -162,7 +166,8 @@ class Connection:
         if transport is None:
             raise Unreachable("the connection is not open")
         self._sent = time.monotonic()
-        data = transport.encrypt(data)
+        if transport.encrypts:
+            data = transport.encrypt(data)
         if self._out:
             self._out.append(memoryview(data))
             self._waiting += len(data)
@@ -226,7 +231,7 @@ class Connection:
             self._transport = transport
             self._sent = self._heard = time.monotonic()
             first = next(iter(self._channels.values()), None)
-            reply = Reply(answers)
+            reply = Reply(answers, self._bells)
             if first is not None:
                 first.pending.append(reply)
             self._write(frames)
@@ -236,23 +241,28 @@ class Connection:
         assert self._transport is not None
         transport = self._transport
         poll = native.original("select", "poll")()
-        poll.register(self._ear.fileno(), select.POLLIN)
-        poll.register(transport.fileno(), select.POLLIN)
+        ear, socket = self._ear.fileno(), transport.fileno()
+        poll.register(ear, select.POLLIN)
+        poll.register(socket, select.POLLIN)
         deadline = time.monotonic() + self.address.connect_timeout
+        pause = beat_by = 0.0
         while True:
-            if not self.opened.is_set:
-                if self._set_up.signal.is_set:
+            if not self.is_open:
+                if self._set_up.done:
                     if self._set_up.error is not None:
                         raise self._set_up.error
+                    self.is_open = True
                     self.opened.set()
                 elif time.monotonic() > deadline:
                     raise Unreachable(f"{self.address.shown} does not answer")
-            poll.modify(transport.fileno(), select.POLLIN | (select.POLLOUT if self._out else 0))
-            for place, events in poll.poll(self._pause()):
-                if place == self._ear.fileno():
+            poll.modify(socket, select.POLLIN | (select.POLLOUT if self._out else 0))
+            found = poll.poll(pause)
+            for place, events in found:
+                if place == ear:
                     self._ear.recv(4096)
-                    if self.lost is not None or (self._ending and not self.opened.is_set):
+                    if self.lost is not None or (self._ending and not self.is_open):
                         return
+                    beat_by = 0.0
                     continue
                 if events & select.POLLOUT:
                     self._flush()
@@ -268,11 +278,16 @@ class Connection:
                     self._assembler.feed(data)
                     if self.lost is not None:
                         return
-            self._beat()
+            now = time.monotonic()
+            if not found or now >= beat_by:
+                # What is due goes by the clock: a busy connection need not ask after each message.
+                self._beat()
+                pause = self._pause()
+                beat_by = now + pause / 1000
 
     def _pause(self) -> float:
         """Milliseconds until there is something to do beside reading."""
-        if self._ending or not self.opened.is_set:
+        if self._ending or not self.is_open:
             return 500.0
         if not self._heartbeat:
             return LOOK_EVERY
@@ -295,7 +310,7 @@ class Connection:
     def _doubt(self, now: float) -> None:
         """See whether a silent server is still there, if somebody waits for it."""
         if self._heard > self._asked:
-            silent = now - self._heard > DOUBT_AFTER and self.opened.is_set and not self._ending
+            silent = now - self._heard > DOUBT_AFTER and self.is_open and not self._ending
             if (
                 silent
                 and self.blocked is None
@@ -340,7 +355,7 @@ class Connection:
                 self._channel_gone(channel, Closed("the channel was closed"))
             else:
                 if method == methods.GET_OK:
-                    channel.on_got(payload)
+                    channel.on_got(unpack_from(">Q", payload, 4)[0])
                 channel.answered((method, payload, header, body))
         elif number == 0:
             self._control(method, payload)

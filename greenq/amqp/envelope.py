@@ -33,6 +33,7 @@ DELAY = "greenq.delay."
 """How the names of greenq's delay exchanges begin."""
 
 CONTENT_TYPE, CONTENT_ENCODING, HEADERS, MODE, PRIORITY = 1 << 15, 1 << 14, 1 << 13, 1 << 12, 1 << 11
+FIRST = ("content_type", CONTENT_TYPE), ("content_encoding", CONTENT_ENCODING)
 TEXTS = (
     ("correlation_id", 1 << 10), ("reply_to", 1 << 9), ("expiration", 1 << 8), ("message_id", 1 << 7),
     ("timestamp", 1 << 6), ("type", 1 << 5), ("user_id", 1 << 4), ("app_id", 1 << 3), ("cluster_id", 1 << 2),
@@ -95,10 +96,11 @@ def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     headers: dict[str, Any] = {}
     try:
         (flags,) = unpack_from(">H", data, 12)
-        if flags & CONTENT_TYPE:
-            properties["content_type"], at = _read_text(data, at)
-        if flags & CONTENT_ENCODING:
-            properties["content_encoding"], at = _read_text(data, at)
+        for name, bit in FIRST:
+            if flags & bit:
+                end = at + 1 + data[at]
+                properties[name] = data[at + 1 : end].decode()
+                at = end
         if flags & HEADERS:
             headers, at = read_table(data, at)
         if flags & MODE:
@@ -114,17 +116,14 @@ def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
                         (properties[name],) = unpack_from(">Q", data, at)
                         at += 8
                     else:
-                        properties[name], at = _read_text(data, at)
+                        end = at + 1 + data[at]
+                        properties[name] = data[at + 1 : end].decode()
+                        at = end
     except (Malformed, IndexError, UnicodeDecodeError, struct_error) as error:
         raise Unreadable(str(error)) from error
-    return properties, headers
-
-
-def _read_text(data: bytes, at: int) -> tuple[str, int]:
-    end = at + 1 + data[at]
-    if end > len(data):
+    if at > len(data):
         raise Unreadable("the properties are cut off")
-    return data[at + 1 : end].decode(), end
+    return properties, headers
 
 
 def attempts_of(notes: Mapping[str, Any]) -> int:

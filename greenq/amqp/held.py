@@ -49,7 +49,8 @@ class Ledger:
         self._orphans: dict[Key, Held] = {}
         self._finished: OrderedDict[Key, None] = OrderedDict()
         self._returned: OrderedDict[Key, None] = OrderedDict()
-        self._lent: dict[Token, native.Signal] = {}
+        self.loans: dict[Token, native.Signal] = {}
+        """What is lent, see `lent`; and what is set when it is back."""
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,7 +108,7 @@ class Ledger:
                 except TypeError:
                     found.append(None)
             if lent is not None:
-                self._lent |= {held.token: lent for held in found if held is not None}
+                self.loans |= {held.token: lent for held in found if held is not None}
         return found
 
     def keep(self, helds: Iterable[Held | None]) -> None:
@@ -132,15 +133,13 @@ class Ledger:
         finally:
             self.keep(helds)
             with self.lock:
-                self._lent = {token: other for token, other in self._lent.items() if other is not signal}
+                self.loans = {token: other for token, other in self.loans.items() if other is not signal}
             signal.set()
 
     def lent_until(self, tokens: Iterable[Any]) -> native.Signal | None:
         """Set when one of them, that is lent, is back; None if none is."""
-        if not self._lent:
-            return None
         with self.lock:
-            return next((signal for token, signal in self._lent.items() if token in tokens), None)
+            return next((signal for token, signal in self.loans.items() if token in tokens), None)
 
     def move(self, held: Held, tag: int) -> None:
         """The server calls it by another tag now; the lock is held."""
@@ -163,8 +162,10 @@ class Ledger:
                 break
             contiguous = tag
         ends = [(contiguous, True)] if contiguous else []
-        ends += [(tag, False) for tag in sorted(tags) if tag > contiguous]
-        self.forget(tags)
+        for tag in sorted(tags):
+            if tag > contiguous:
+                ends.append((tag, False))
+            self._tags.pop(tag, None)
         return ends
 
     def forget(self, tags: Iterable[int]) -> None:
@@ -173,15 +174,26 @@ class Ledger:
             self._tags.pop(tag, None)
 
     def still_held(self, held: Held, ended: bool) -> bool:
-        """Whether the server still knows it as ours; if not, it is lost (see `lose`).
+        """Whether the server still knows it as ours; if not, it is lost (see `lose`)."""
+        return self.all_held([(held, ended)])[0]
+
+    def all_held(self, helds: Sequence[tuple[Held | None, bool]]) -> list[bool]:
+        """For each, and whether it has ended, as `still_held`; False for None, which is not ours.
 
         One step: were it recognised again in between (see `known`), nobody would ever run or end it.
         """
+        found: list[bool] = []
         with self.lock:
-            if self.valid(held):
-                return True
-            self._lose(held, ended)
-            return False
+            session, tags = self._session, self._tags
+            for held, ended in helds:
+                if held is None:
+                    found.append(False)
+                    continue
+                kept = held.session == session and held.tag in tags
+                found.append(kept)
+                if not kept:
+                    self._lose(held, ended)
+        return found
 
     def lose(self, held: Held, ended: bool) -> None:
         """Its lease was lost; `ended` if its task has come to an end all the same."""

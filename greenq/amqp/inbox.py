@@ -22,6 +22,7 @@ from greenq.amqp.line import Line, Session
 from greenq.amqp.topology import Topology
 from greenq.errors import BrokerError
 from pools import native
+from pools.bell import Bell
 
 __all__ = ["Found", "Inbox"]
 
@@ -60,14 +61,19 @@ class Inbox:
         self._lock = native.Lock()
         self._number = 0
         self._names = itertools.count(1)
-        self._pushed: dict[str, deque[Found]] = {}
+        self.pushed: dict[str, deque[Found]] = {}
+        """By queue, what was pushed and not taken yet."""
         self._consumers: dict[str, str] = {}
         """By queue, the consumer that waits there."""
         self._queues: dict[str, str] = {}
         """The same the other way round, also for consumers that were cancelled and may still bring one."""
         self._left: dict[str, int] = {}
         """By queue, how many messages the last answer saw there."""
-        self._waiting: list[native.Signal] = []
+        self._gets: dict[str, bytes] = {}
+        """By queue, the frame that asks for one message."""
+        self._waiting: list[Bell] = []
+        self._bells: list[Bell] = []
+        """Of those that waited before."""
         self._woken = False
         self._resting = False
         self._full = False
@@ -85,24 +91,32 @@ class Inbox:
         while True:
             answer_by = time.monotonic() + self._timeout
             session = self.line.session(answer_by)
-            self._ensure(session, queues, answer_by)
-            signal = native.Signal()
+            if not session.declared.issuperset(queues):
+                self._ensure(session, queues, answer_by)
+            try:
+                bell = self._bells.pop()
+            except IndexError:
+                bell = Bell()
             with self._lock:
-                self._waiting.append(signal)
+                self._waiting.append(bell)
             try:
                 found = self._collect(session, queues, n)
                 if found:
                     self._full = len(found) >= n
-                    self._make_room(session, n - len(found))
+                    if len(self._consumers) > n - len(found):
+                        # Let nothing more be pushed than can be started.
+                        self._unsubscribe(session)
                     return found
                 if self._woken or time.monotonic() >= deadline:
                     self._woken = False
                     return []
                 self._subscribe(session, queues)
-                signal.wait(max(0.0, deadline - time.monotonic()))
+                bell.wait(deadline - time.monotonic())
             finally:
                 with self._lock:
-                    self._waiting.remove(signal)
+                    self._waiting.remove(bell)
+                # It may have been rung and not heard: the next one then looks once more than it need.
+                self._bells.append(bell)
             error = session.lost
             if error is not None:
                 raise error
@@ -114,7 +128,7 @@ class Inbox:
     def _collect(self, session: Session, queues: Sequence[str], n: int) -> list[Found]:
         found: list[Found] = []
         for queue in queues:
-            pushed = self._pushed.get(queue)
+            pushed = self.pushed.get(queue)
             while pushed and len(found) < n:
                 one = pushed.popleft()
                 if one.session == session.number:
@@ -128,7 +142,9 @@ class Inbox:
     def _get(self, session: Session, queue: str, n: int) -> list[Found]:
         """Ask one queue, as often as it is known to have messages."""
         found: list[Found] = []
-        frame = methods.get(1, queue)
+        frame = self._gets.get(queue)
+        if frame is None:
+            frame = self._gets[queue] = methods.get(1, queue)
         while len(found) < n:
             count = min(n - len(found), max(1, self._left.get(queue, 0)), MOST)
             answers = session.call(frame * count, count, time.monotonic() + self._timeout)
@@ -163,11 +179,6 @@ class Inbox:
         if frames:
             session.connection.send(session.channel, b"".join(frames))
 
-    def _make_room(self, session: Session, room: int) -> None:
-        """Let nothing more be pushed than can be started."""
-        if len(self._consumers) > room:
-            self._unsubscribe(session)
-
     def _unsubscribe(self, session: Session) -> None:
         with self._lock:
             frames = [methods.cancel(1, tag) for tag in self._consumers.values()]
@@ -195,40 +206,37 @@ class Inbox:
         """Hand over what was pushed and nobody has room for."""
         session = self.line.alive
         with self._lock:
-            pushed = [one for queue in self._pushed.values() for one in queue]
-            self._pushed.clear()
+            pushed = [one for queue in self.pushed.values() for one in queue]
+            self.pushed.clear()
         return [one for one in pushed if session is not None and one.session == session.number]
 
     def surplus(self) -> dict[str, int]:
         """How many messages were pushed that nobody has taken yet, by queue."""
         with self._lock:
-            return {queue: len(pushed) for queue, pushed in self._pushed.items() if pushed}
+            return {queue: len(pushed) for queue, pushed in self.pushed.items() if pushed}
 
     def _tell(self) -> None:
         with self._lock:
-            for signal in self._waiting:
-                signal.set()
+            for bell in self._waiting:
+                bell.ring()
 
     # ── in the connection's thread ───────────────────────────────────────────────────────────────────────
 
     def _prepare(self, session: Session) -> None:
         with self._lock:
             self._number = session.number
-            self._pushed.clear()
+            self.pushed.clear()
             self._consumers.clear()
             self._queues.clear()
             self._left.clear()
         self._ledger.begin(session.number)
         channel = session.channel
         channel.on_deliver = partial(self._delivered, session)
-        channel.on_got = partial(self._got, session)
+        # Noted in the order of the tags, before anybody can acknowledge all up to a later one.
+        channel.on_got = partial(self._ledger.arrived, session.number)
         channel.on_cancel = partial(self._cancelled, session)
         channel.on_lost = partial(self._lost, session)
         channel.expects = lambda: self._waiting
-
-    def _got(self, session: Session, payload: bytes) -> None:
-        # Noted in the order of the tags, before anybody can acknowledge all up to a later one.
-        self._ledger.arrived(session.number, unpack_from(">Q", payload, 4)[0])
 
     def _delivered(self, session: Session, payload: bytes, header: bytes, body: bytes) -> None:
         tag, at = methods.read_short(payload, 4)
@@ -244,7 +252,7 @@ class Inbox:
             unwanted = queue is None or self._resting or (self._full and not self._waiting)
             if queue is not None and not unwanted:
                 found = Found(session.number, number, queue, bool(redelivered), header, body)
-                self._pushed.setdefault(queue, deque()).append(found)
+                self.pushed.setdefault(queue, deque()).append(found)
                 self._left[queue] = max(1, self._left.get(queue, 0))
         if spent:
             session.connection.send(session.channel, methods.cancel(1, tag))

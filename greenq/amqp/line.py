@@ -48,8 +48,9 @@ class Session:
     def call(self, data: bytes, answers: int, deadline: float) -> list[Answer]:
         """Ask on the main channel. Who gets no answer in time ends the connection: its state is unknown."""
         try:
-            found: list[Answer] = self.connection.call(self.channel, data, answers, deadline)
-            return found
+            reply = self.connection.send(self.channel, data, answers)
+            assert reply is not None
+            return reply.wait(deadline)
         except Late as late:
             self.connection.abort(Failure(str(late), True))
             raise
@@ -132,6 +133,12 @@ class Line:
             ConfigError: the address names a file that cannot be read.
             Failure: nobody answers. The very first connection is tried once: its address may be wrong.
         """
+        session = self._session
+        if session is not None and session.connection.is_open and not self._closed:
+            connection = session.connection
+            if (connection.lost or session.channel.lost) is None and connection.pid == os.getpid():
+                self._was_open = True
+                return session  # nearly always, and asked for each fetch
         pause = PAUSE_FIRST
         while True:
             session = self._current()
@@ -154,7 +161,9 @@ class Line:
     def alive(self) -> Session | None:
         """The session of now, if there is one that works."""
         session = self._session
-        return session if session is not None and session.lost is None else None
+        if session is None or (session.connection.lost or session.channel.lost) is not None:
+            return None
+        return session
 
     def _current(self) -> Session:
         with self._lock:

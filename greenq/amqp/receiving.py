@@ -45,7 +45,7 @@ class Receiver:
             found = self._inbox.take(queues, n, deadline)
             if not found:
                 return []
-            if len(found) >= n:
+            if len(found) >= n and self._inbox.pushed:
                 self._give_back_surplus()
             deliveries = self._admit(found)
             if deliveries:
@@ -84,6 +84,8 @@ class Receiver:
                 aside.append(Settlement(delivery, Verdict.RETRY_AT, due))
             else:
                 ready.append(delivery)
+        if not aside:
+            return ready
         try:
             self._put_away(aside)
         except (Failure, BrokerError) as error:

@@ -20,6 +20,9 @@ from greenq.message import Message, Settlement, Verdict
 
 __all__ = ["Settler"]
 
+BARRIER = methods.qos(1, 1)
+"""Changes nothing; its answer says that all which was sent before is done."""
+
 
 class Settler:
     """Settles over the connection that the deliveries came by."""
@@ -37,41 +40,33 @@ class Settler:
             BrokerError: what was to be put elsewhere could not be; nothing was settled.
             Failure: the connection was lost before anything was done.
         """
+        tokens: list[Any] = []
+        plain = True
         for one in settlements:
-            if one.verdict is Verdict.RETRY_AT and one.due is None:
-                raise BrokerError("RETRY_AT needs a time: set Settlement.due")
-        tokens = [one.delivery.token for one in settlements]
-        while (lent := self._ledger.lent_until(tokens)) is not None:
+            tokens.append(one.delivery.token)
+            if one.verdict is not Verdict.ACK:
+                plain = False
+                if one.verdict is Verdict.RETRY_AT and one.due is None:
+                    raise BrokerError("RETRY_AT needs a time: set Settlement.due")
+        while self._ledger.loans and (lent := self._ledger.lent_until(tokens)) is not None:
             if not lent.wait(max(0.0, deadline - time.monotonic())):
                 raise BrokerError("a suspect that is to be settled is still being charged: RabbitMQ is slow")
-        helds = self._ledger.take(tokens)
+        asked: list[tuple[Held | None, bool]] = []
+        for held, one in zip(self._ledger.take(tokens), settlements, strict=True):
+            asked.append((held, one.verdict is Verdict.ACK))
+        if self._line.alive is None:
+            for held, ended in asked:
+                if held is not None:
+                    self._ledger.lose(held, ended)
+            return [False] * len(settlements)
+        done = self._ledger.all_held(asked)
         pairs: list[tuple[Held, Settlement]] = []
-        done = [False] * len(settlements)
-        for i, (held, one) in enumerate(zip(helds, settlements, strict=True)):
-            if held is None:
-                continue
-            ended = one.verdict is Verdict.ACK
-            if self._line.alive is None:
-                self._ledger.lose(held, ended)
-            elif self._ledger.still_held(held, ended):
+        for (held, _), one, ours in zip(asked, settlements, done, strict=True):
+            if held is not None and ours:
                 pairs.append((held, one))
-                done[i] = True
         if not pairs:
             return done
-        try:
-            self._move([one for _, one in pairs], deadline)
-        except BaseException:
-            self._ledger.keep(held for held, _ in pairs)
-            raise
-        sent = self._send_anew([one for _, one in pairs], deadline)
-        moved = (
-            [
-                (held, replace(one, verdict=Verdict.ACK) if anew else one)
-                for (held, one), anew in zip(pairs, sent, strict=True)
-            ]
-            if True in sent
-            else pairs
-        )
+        moved = pairs if plain else self._put_elsewhere(pairs, deadline)
         if not self._end(moved, deadline):
             # What was sent anew has not come to an end, whatever becomes of its original.
             for held, one in pairs:
@@ -80,6 +75,22 @@ class Settler:
         return done
 
     # ── putting elsewhere ────────────────────────────────────────────────────────────────────────────────
+
+    def _put_elsewhere(
+        self, pairs: list[tuple[Held, Settlement]], deadline: float
+    ) -> list[tuple[Held, Settlement]]:
+        """Publish what does not end with its acknowledgement; what is to be told the server then."""
+        settlements = [one for _, one in pairs]
+        try:
+            self._move(settlements, deadline)
+        except BaseException:
+            self._ledger.keep(held for held, _ in pairs)
+            raise
+        sent = self._send_anew(settlements, deadline)
+        return [
+            (held, replace(one, verdict=Verdict.ACK) if anew else one)
+            for (held, one), anew in zip(pairs, sent, strict=True)
+        ]
 
     def _move(self, settlements: Sequence[Settlement], deadline: float) -> None:
         """Publish what is to wait or to be kept as dead, confirmed."""
@@ -143,7 +154,7 @@ class Settler:
                 frames = self._frames(pairs, session.number)
                 # Sent under the lock: an acknowledgement of all up to a tag must not overtake another's.
                 # The answer to the last frame comes after all before it were done.
-                reply = session.connection.send(session.channel, frames + methods.qos(1, 1), 1)
+                reply = session.connection.send(session.channel, frames + BARRIER, 1)
             assert reply is not None
             reply.wait(deadline)
         except Late as late:
@@ -155,23 +166,31 @@ class Settler:
 
     def _frames(self, pairs: Sequence[tuple[Held, Settlement]], session: int) -> bytes:
         ledger = self._ledger
-        if any(held.session != session for held, _ in pairs):
-            raise Failure("the connection was lost")
-        back = [held for held, one in pairs if one.verdict is Verdict.REQUEUE]
-        acks = {held.tag for held, one in pairs if one.verdict is not Verdict.REQUEUE}
+        back: list[Held] = []
+        acks: set[int] = set()
+        for held, one in pairs:
+            if held.session != session:
+                raise Failure("the connection was lost")
+            if one.verdict is Verdict.REQUEUE:
+                back.append(held)
+            else:
+                acks.add(held.tag)
         # Given back first and forgotten: an acknowledgement of all up to a tag must not meet them.
-        frames = [methods.nack(1, held.tag) for held in back]
-        ledger.forget([held.tag for held in back])
+        frames: list[bytes] = []
         for held in back:
+            frames.append(methods.nack(1, held.tag))
+            ledger.forget((held.tag,))
             ledger.gave_back(held.key)
-        return b"".join(frames + [methods.ack(1, tag, multiple) for tag, multiple in ledger.ends(acks)])
+        for tag, multiple in ledger.ends(acks):
+            frames.append(methods.ack(1, tag, multiple))
+        return b"".join(frames)
 
     def give_back(self, tags: Sequence[int], deadline: float) -> None:
         """Give back what is outstanding in the session of now."""
         session = self._line.alive
         if session is None or not tags:
             return
-        frames = b"".join(methods.nack(1, tag) for tag in tags) + methods.qos(1, 1)
+        frames = b"".join(methods.nack(1, tag) for tag in tags) + BARRIER
         with self._ledger.lock:
             self._ledger.forget(tags)
             # Sent under the lock: an acknowledgement of all up to a tag must not meet these.

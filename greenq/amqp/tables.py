@@ -186,6 +186,11 @@ def _read_table(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
         elif kind == 0x74:  # t
             table[name] = data[stop + 1] != 0
             at = stop + 2
+        elif kind == 0x41:  # A, the time limits of every message
+            table[name], at = _read_list(data, stop + 1, depth + 1)
+        elif kind == 0x46 and data[stop + 1 : stop + 5] == b"\0\0\0\0":  # F, the stamps of nearly every one
+            table[name] = {}
+            at = stop + 5
         else:
             table[name], at = _read_value(data, stop, depth)
     if at != end:
@@ -253,6 +258,9 @@ def _read_list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
         if data[at] == 0x56:  # V, twice in every message that has no time limit
             items.append(None)
             at += 1
+        elif data[at] == 0x49:  # I
+            items.append(_unpack_signed(data, at + 1)[0])
+            at += 5
         else:
             item, at = _read_value(data, at, depth)
             items.append(item)

@@ -28,6 +28,8 @@ class Transport:
         self._socket = connected
         self._lock = native.Lock()
         self._tls: ssl.SSLObject | None = None
+        self.encrypts = tls is not None
+        """Whether `encrypt` changes anything."""
         if tls is not None:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             context = context_of(tls)

@@ -133,7 +133,8 @@ class AmqpBroker(Broker):
         self._process, self._pid = process, os.getpid()
 
     def fetch(self, queues: Sequence[str], n: int, timeout: float) -> list[Delivery]:
-        self._leased()
+        if self._closed or self._process is None or self._pid != os.getpid():
+            self._leased()
         wanted = tuple(dict.fromkeys(queues))
         if n < 1 or not wanted:
             return []
@@ -152,7 +153,8 @@ class AmqpBroker(Broker):
                 self._settler.give_back(tags, time.monotonic() + self._timeout)
 
     def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
-        self._open()
+        if self._closed:
+            self._open()
         if not settlements:
             return []
         try:

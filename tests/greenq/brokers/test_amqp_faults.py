@@ -161,7 +161,7 @@ class TestAttempts:
         charged: list[bool] = []
         charging = threading.Thread(target=lambda: charged.extend(broker.charge(deliveries, PATIENCE)))
         charging.start()
-        until(lambda: broker._ledger._lent or charged, "the charge")
+        until(lambda: broker._ledger.loans or charged, "the charge")
         assert all(settle(broker, deliveries, Verdict.ACK))
         charging.join(PATIENCE)
         assert charged == [True] * 300
