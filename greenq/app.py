@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, ClassVar, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
 from greenq.canvas.owners import AppCanvas
-from greenq.errors import AlreadyQueued, BrokerError, GreenqError, PartlySent
+from greenq.errors import AlreadyQueued, BrokerError, GreenqError, PartlySent, SoftTimeLimitExceeded
 from greenq.gathering import as_completed, gather
 from greenq.message import Message
 from greenq.middleware import Middleware, resolve
@@ -61,6 +61,9 @@ class GreenQ(AppCanvas, Registry):
     Raises:
         ConfigError: the configuration has a mistake.
     """
+
+    soft_limit_error: ClassVar[type[SoftTimeLimitExceeded]] = SoftTimeLimitExceeded
+    """What a worker raises in its tasks at their soft limits."""
 
     def __init__(
         self,

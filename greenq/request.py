@@ -37,6 +37,7 @@ class Request:
         "called_directly",
         "embed",
         "fields",
+        "foreign",
         "hostname",
         "id",
         "is_eager",
@@ -49,6 +50,8 @@ class Request:
 
     began: float
     """When it began, by the monotonic clock in seconds; only known where somebody is told of runs."""
+    foreign: Any
+    """What another library's code sees of it; set by who adopts that library's tasks."""
     logfile = loglevel = None
     """Without meaning here; Celery's old tasks ask for them."""
     utc = True

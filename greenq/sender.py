@@ -53,6 +53,8 @@ class Sender:
     """
 
     tasks: Mapping[str, Any] = {}
+    _beneath: tuple[str, Mapping[str, Any]] | None = None
+    """What takes the place of the defaults, and where that comes from."""
 
     def __init__(
         self, main: str | None = None, config: str | Path | Mapping[str, Any] | None = None, **settings: Any
@@ -74,7 +76,9 @@ class Sender:
         _all.add(self)
 
     def _configure(self, overrides: Mapping[str, Any]) -> None:
-        self.config: Configuration = load(self._path, code=self._code, overrides=overrides)
+        self.config: Configuration = load(
+            self._path, code=self._code, overrides=overrides, beneath=self._beneath
+        )
         settings = self.config.settings
         self.settings: Settings = settings
         self._located = _located(settings)

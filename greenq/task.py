@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import MethodType
-from typing import Any, Generic, ParamSpec, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, Unpack
 
 from greenq.asyncresult import AsyncResult
 from greenq.call import Call
@@ -17,6 +17,7 @@ from greenq.eager import run as run_eagerly
 from greenq.eagerresult import EagerResult
 from greenq.errors import InvalidTaskArguments, MaxRetriesExceeded
 from greenq.joining import deny_join_result
+from greenq.lifecycle import Lifecycle
 from greenq.optionchecks import check_call, check_declared, option_names
 from greenq.options import CallOptions, TaskOptions
 from greenq.request import Request, direct, entering
@@ -55,6 +56,8 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
 
     base_options: Mapping[str, Any] = {}
     """The options that a base class sets as class attributes, for the tasks that name it as `base`."""
+    lifecycle_kind: ClassVar[type[Lifecycle]] = Lifecycle
+    """What tells of its runs in a worker."""
 
     def __init__(
         self, app: Sender, fn: Callable[..., Any], name: str, bind: bool, declared: Mapping[str, Any]

@@ -36,6 +36,7 @@ def load(
     overrides: Mapping[str, tuple[Any, str]] | None = None,
     discover: bool = True,
     names: Mapping[str, Sequence[str]] | None = None,
+    beneath: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Configuration:
     """Resolve every setting.
 
@@ -46,6 +47,7 @@ def load(
         overrides: the command line: dotted key → (value, the option's name); None as value is not given.
         discover: look for a file if `path` is None.
         names: what there is for ``pool``, ``serializer`` and ``compression``; what is missing is not checked.
+        beneath: what takes the place of defaults, and where it comes from.
 
     Returns:
         The settings, and where each came from.
@@ -56,6 +58,8 @@ def load(
     environ = os.environ if environ is None else environ
     mistakes = Mistakes()
     resolution = Resolution(mistakes)
+    if beneath is not None:
+        resolution.lay(from_object(beneath[1], Place(beneath[0])))
     file = _file(path, environ, discover, mistakes)
     document = read_document(file, environ, mistakes) if file is not None else None
     if document is not None:

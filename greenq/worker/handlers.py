@@ -76,7 +76,7 @@ def handlers_of(
         call = limited = hooks.around(body, bind)
         if marks is not None:
             limited = hooks.around(marks.around(task, options.time_limit, body), bind)
-        lifecycle = Lifecycle(task, bind)
+        lifecycle = task.lifecycle_kind(task, bind)
         table[name] = Handler(
             task=task,
             call=call if options.time_limit is None else limited,

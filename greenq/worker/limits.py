@@ -41,6 +41,7 @@ class Limits:
 
     Parameters:
         is_held_up: whether a call can't run at present because of another one: its limits then wait.
+        soft: what is raised in a task at its soft limit.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Limits:
         consumer: Consumer,
         handlers: Iterable[Handler],
         is_held_up: Callable[[Call], bool] = lambda _: False,
+        soft: type[SoftTimeLimitExceeded] = SoftTimeLimitExceeded,
     ) -> None:
         self._is_held_up = is_held_up
+        self._soft = soft
         self._pool = pool
         self._consumer = consumer
         self._features = pool.features
@@ -94,7 +97,7 @@ class Limits:
                 self._end(call, run, now)
             elif run.soft is not None and ran >= run.soft and self._features.interrupt:
                 run.soft = None
-                self._pool.interrupt(call, SoftTimeLimitExceeded())
+                self._pool.interrupt(call, self._soft())
         return any_limited
 
     def _end(self, call: Call, run: Run, now: float) -> None:

@@ -273,7 +273,7 @@ class Runner:
             outcome = self.endings.rejected(delivery, handler, request, signal)
         else:
             return self._failed(delivery, handler, request, signal)
-        if RUNS:
+        if RUNS or handler.watched:
             handler.lifecycle.ended(request, outcome.state, signal)
         return outcome
 

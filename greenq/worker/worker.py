@@ -153,7 +153,8 @@ class Worker:
             limits.max_tasks, limits.max_age, limits.max_memory, self._announce_recycling, self.pool.trim
         )
         self._blocked = Blocked(self.pool, self._runner.who, self.page)
-        self._limits = Limits(self.pool, self._consumer, handlers, self._blocked.is_held_up)
+        held_up = self._blocked.is_held_up
+        self._limits = Limits(self.pool, self._consumer, handlers, held_up, app.soft_limit_error)
         self._bodies: Bodies | None = None
         if self._store is not None and self._store.refuses_chords is None:
             runner = self._runner
