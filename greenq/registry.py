@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from greenq.annotations import Annotations, is_plain
+from greenq.decorators import BoundDecorator, Decorator
 from greenq.errors import AppError, InvalidOption
 from greenq.importing import import_module, installed_apps, related
 from greenq.optionchecks import check_declared, check_name
@@ -21,20 +22,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Packages = Iterable[str] | Callable[[], Iterable[str]] | None
-
-
-class _Decorator(Protocol):
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
-
-
-class _BoundDecorator(Protocol):
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
 
 
 class Registry(Sender):
@@ -82,7 +69,7 @@ class Registry(Sender):
         name: str | None = None,
         base: type[Task[Any, Any]] | None = None,
         **options: Unpack[DeclaredOptions],
-    ) -> _BoundDecorator: ...
+    ) -> BoundDecorator: ...
     @overload
     def task(
         self,
@@ -92,7 +79,7 @@ class Registry(Sender):
         name: str | None = None,
         base: type[Task[Any, Any]] | None = None,
         **options: Unpack[DeclaredOptions],
-    ) -> _Decorator: ...
+    ) -> Decorator: ...
     def task(
         self, fn: Any = None, /, *, bind: bool = False, name: Any = None, base: Any = None, **options: Any
     ) -> Any:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
+from greenq.decorators import BoundDecorator, Decorator
 from greenq.errors import AppError, InvalidOption
 from greenq.options import DeclaredOptions
 from greenq.task import AsyncTask, Task
@@ -110,20 +111,6 @@ def _newest() -> Member | None:
     return cast(Member, living[max(living)]) if living else None
 
 
-class _Decorator(Protocol):
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
-
-
-class _BoundDecorator(Protocol):
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
-
-
 @overload
 def shared_task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
 @overload
@@ -135,7 +122,7 @@ def shared_task(
     name: str | None = None,
     base: type[Task[Any, Any]] | None = None,
     **options: Unpack[DeclaredOptions],
-) -> _BoundDecorator: ...
+) -> BoundDecorator: ...
 @overload
 def shared_task(
     *,
@@ -143,7 +130,7 @@ def shared_task(
     name: str | None = None,
     base: type[Task[Any, Any]] | None = None,
     **options: Unpack[DeclaredOptions],
-) -> _Decorator: ...
+) -> Decorator: ...
 def shared_task(
     fn: Any = None, /, *, bind: bool = False, name: Any = None, base: Any = None, **options: Any
 ) -> Any:

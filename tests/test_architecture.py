@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("pools", "greenq")
 
 LAYERS = (
-    {"errors", "shortrepr"},
+    {"closing", "errors", "shortrepr"},
     {"config"},
     {"chords", "exchanges", "message"},
     {"codecs"},
     {"protocol", "failures"},
-    {"dialing", "schemes", "serveraddress", "tls"},
+    {"dialing", "schemes", "serveraddress", "serverfailures", "tls"},
     {"sqlite", "redis", "amqp"},
     {"brokers"},
     {"results"},
@@ -44,6 +44,7 @@ LAYERS = (
         "routing",
         "planning",
         "annotations",
+        "decorators",
         "registry",
         "shared",
         "composer",

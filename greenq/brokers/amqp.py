@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from struct import unpack_from
 
@@ -25,6 +25,7 @@ from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
 from greenq.exchanges import Shape, broadcast_queue
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+from greenq.serverfailures import Translation
 
 __all__ = ["AmqpBroker"]
 
@@ -38,16 +39,7 @@ FORGOTTEN = 1800.0
 UNTOLD = Told(None)
 
 
-def _translation(error: Failure) -> BrokerError:
-    return (BrokerUnreachable if isinstance(error, Unreachable) else BrokerError)(str(error))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Failure as error:
-        raise _translation(error) from error
+_translation = Translation(BrokerError, BrokerUnreachable)
 
 
 class AmqpBroker(Broker):
@@ -128,7 +120,7 @@ class AmqpBroker(Broker):
     def lease(self, process: str, seconds: float) -> None:
         """Name this process; its lease is its connection, however long that lasts."""
         self._open()
-        with _translated():
+        with _translation:
             self._inbox.line.session(time.monotonic() + self._timeout)
         self._process, self._pid = process, os.getpid()
 
@@ -142,7 +134,7 @@ class AmqpBroker(Broker):
         try:
             return self._receiver.fetch(wanted, n, time.monotonic() + max(0.0, timeout))
         except Failure as error:
-            raise _translation(error) from error
+            raise _translation.of(error) from error
 
     def wake(self) -> None:
         self._inbox.wake()
@@ -160,7 +152,7 @@ class AmqpBroker(Broker):
         try:
             return self._settler.settle(settlements, time.monotonic() + timeout)
         except Failure as error:
-            raise _translation(error) from error
+            raise _translation.of(error) from error
 
     def renew(self) -> None:
         """Nothing to do: the connection's own thread answers heartbeats, off every hub."""
@@ -178,7 +170,7 @@ class AmqpBroker(Broker):
         self._open()
         if process != self._process:
             return 0
-        with _translated():
+        with _translation:
             self._inbox.rest()
             held, tags = self._ledger.all()
             self._settler.give_back(tags, time.monotonic() + self._timeout)
@@ -190,7 +182,7 @@ class AmqpBroker(Broker):
         self._open()
         if not deliveries:
             return []
-        with _translated():
+        with _translation:
             return self._charger.charge(deliveries, 0 if withdraw else 1, time.monotonic() + timeout)
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
@@ -198,7 +190,7 @@ class AmqpBroker(Broker):
     def declare(self, queues: Sequence[str]) -> None:
         self._open()
         deadline = time.monotonic() + self._timeout
-        with _translated():
+        with _translation:
             session = self._inbox.line.session(deadline)
             for queue, problem in self._topology.ensure(session, queues, deadline).items():
                 raise BrokerError(f"the queue {queue!r:.80} cannot be used: {problem}")
@@ -224,7 +216,7 @@ class AmqpBroker(Broker):
 
     def _keep_attended(self, deadline: float) -> None:
         """Make this node's own queues, or let the server know that they are in use."""
-        with _translated():
+        with _translation:
             session = self._inbox.line.session(deadline)
             session.declared.difference_update(self._attended)
             for own, problem in self._topology.ensure(session, self._attended, deadline).items():
@@ -237,7 +229,7 @@ class AmqpBroker(Broker):
         self._open()
         queues = list(self._known)
         names = [name for queue in queues for name in (queue, dead_name(queue), *_delays(queue))]
-        with _translated():
+        with _translation:
             counts = iter(self._count(names))
             leased, surplus = self._ledger.counts(), self._inbox.surplus()
             found: dict[str, Depth] = {}
@@ -282,7 +274,7 @@ class AmqpBroker(Broker):
     def purge(self, queue: str) -> int:
         self._open()
         deadline = time.monotonic() + self._timeout
-        with _translated():
+        with _translation:
             session = self._inbox.line.session(deadline)
             frames = [methods.purge_queue(1, name) for name in (queue, *_delays(queue))]
             return sum(
@@ -293,17 +285,17 @@ class AmqpBroker(Broker):
 
     def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
         self._open()
-        with _translated():
+        with _translation:
             return self._dead.list([queue] if queue is not None else list(self._known), limit)
 
     def replay(self, key: str) -> bool:
         self._open()
-        with _translated():
+        with _translation:
             return self._dead.replay(key)
 
     def bury(self, queue: str | None = None) -> int:
         self._open()
-        with _translated():
+        with _translation:
             return self._dead.bury([queue] if queue is not None else list(self._known))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from greenq.closing import Closing
 from greenq.errors import ConfigError, GreenqError
 from greenq.exchanges import Shape
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
@@ -70,7 +69,7 @@ class Guarantees:
         return self.timed_leases and self.leases
 
 
-class Broker(ABC):
+class Broker(Closing):
     """Carries messages between processes.
 
     Every call has a deadline and may be made from any thread or green thread at any time; a call waits as
@@ -239,14 +238,6 @@ class Broker(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections and files; leases are kept until `release` or their end. Idempotent."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _beyond(shape: Shape, guarantees: Guarantees) -> str | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
@@ -24,20 +23,12 @@ from greenq.redis.publishing import Publisher
 from greenq.redis.renewing import Renewer
 from greenq.redis.unacked import Restorer
 from greenq.redis.upkeep import Upkeep
+from greenq.serverfailures import Translation
 
 __all__ = ["RedisBroker"]
 
 
-def _translation(error: Failure) -> BrokerError:
-    return (BrokerUnreachable if isinstance(error, Unreachable) else BrokerError)(str(error))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Failure as error:
-        raise _translation(error) from error
+_translation = Translation(BrokerError, BrokerUnreachable)
 
 
 class RedisBroker(Broker):
@@ -98,7 +89,7 @@ class RedisBroker(Broker):
 
     def lease(self, process: str, seconds: float) -> None:
         self._open()
-        with _translated():
+        with _translation:
             self._upkeep.enter(process, seconds)
         self._drop_process()
         self._fetcher = Fetcher(self.address, self.client, self.keys, process, seconds, self._timeout)
@@ -125,7 +116,7 @@ class RedisBroker(Broker):
                 if deliveries:
                     return deliveries
         except Failure as error:
-            raise _translation(error) from error
+            raise _translation.of(error) from error
 
     def _park(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Put what is not due yet aside, whoever sent it; the others."""
@@ -150,13 +141,13 @@ class RedisBroker(Broker):
         self._open()
         if not settlements:
             return []
-        with _translated():
+        with _translation:
             return settling.settle(self.client, self.keys, settlements, time.monotonic() + timeout)
 
     def renew(self) -> None:
         self._leased()
         assert self._renewer is not None
-        with _translated():
+        with _translation:
             self._renewer.renew()
 
     def reap(self) -> int:
@@ -164,7 +155,7 @@ class RedisBroker(Broker):
         own = self._fetcher.process if self._fetcher is not None else None
         # Whoever could not reach the server while we could not may be alive: it gets one lease to renew.
         trusted = time.monotonic() - self.client.troubled if self.client.troubled else float("inf")
-        with _translated():
+        with _translation:
             returned = sum(
                 self._upkeep.give_back(process, charge=True, only_dead=True)
                 for process in self._upkeep.expired(own, trusted)
@@ -174,7 +165,7 @@ class RedisBroker(Broker):
     def release(self, process: str, charge: bool = True) -> int:
         self._open()
         own = self._fetcher is not None and self._fetcher.process == process
-        with _translated():
+        with _translation:
             return self._upkeep.give_back(process, charge=charge and not own, only_dead=False)
 
     # ── suspects ─────────────────────────────────────────────────────────────────────────────────────────
@@ -182,20 +173,20 @@ class RedisBroker(Broker):
     def charge(self, deliveries: Sequence[Delivery], timeout: float, withdraw: bool = False) -> list[bool]:
         self._open()
         deadline = time.monotonic() + timeout
-        with _translated():
+        with _translation:
             return settling.charge(self.client, self.keys, deliveries, 0 if withdraw else 1, deadline)
 
     def take_over(self, process: str, id: str) -> list[Delivery]:
         fetcher = self._leased()
         deadline = time.monotonic() + self._timeout
-        with _translated():
+        with _translation:
             return taking_over.take_over(self.client, self.keys, fetcher, process, id, deadline)
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 
     def declare(self, queues: Sequence[str]) -> None:
         self._open()
-        with _translated():
+        with _translation:
             self._upkeep.declare(queues)
             bindings = self._exchanges.bindings(queues)
             self.client.all(bindings, time.monotonic() + self._timeout, again=True)
@@ -207,7 +198,7 @@ class RedisBroker(Broker):
     def attend(self, queue: str, node: str, timeout: float) -> str:
         self._open()
         own = broadcast_queue(queue, node)
-        with _translated():
+        with _translation:
             self._upkeep.declare([own])
             if self._listener is None or self._listener.pid != os.getpid():
                 self._listener = Listener(self.address, self.keys, self._exchanges)
@@ -217,27 +208,27 @@ class RedisBroker(Broker):
 
     def depth(self) -> dict[str, Depth]:
         self._open()
-        with _translated():
+        with _translation:
             return self._upkeep.depth()
 
     def purge(self, queue: str) -> int:
         self._open()
-        with _translated():
+        with _translation:
             return self._upkeep.purge(queue)
 
     def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
         self._open()
-        with _translated():
+        with _translation:
             return self._upkeep.dead(queue, limit)
 
     def replay(self, key: str) -> bool:
         self._open()
-        with _translated():
+        with _translation:
             return self._upkeep.replay(key)
 
     def bury(self, queue: str | None = None) -> int:
         self._open()
-        with _translated():
+        with _translation:
             return self._upkeep.bury(queue)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────

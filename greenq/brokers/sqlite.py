@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+from greenq.serverfailures import Translation
 from greenq.sqlite import leases, upkeep
 from greenq.sqlite.claims import Batch, claim, deliveries, take_over
 from greenq.sqlite.database import Database, share
@@ -36,16 +36,7 @@ class Process:
     pid: int
 
 
-def _translation(error: Failure) -> BrokerError:
-    return (BrokerUnreachable if isinstance(error, Unreachable) else BrokerError)(str(error))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Failure as error:
-        raise _translation(error) from error
+_translation = Translation(BrokerError, BrokerUnreachable)
 
 
 class SqliteBroker(Broker):
@@ -109,7 +100,7 @@ class SqliteBroker(Broker):
     # ── leasing ──────────────────────────────────────────────────────────────────────────────────────────
 
     def lease(self, process: str, seconds: float) -> None:
-        with _translated():
+        with _translation:
             owner = self._open().write(lambda session: leases.enter(session, process, seconds), self._timeout)
         self._process = Process(process, seconds, owner, os.getpid())
 
@@ -152,7 +143,7 @@ class SqliteBroker(Broker):
         try:
             taken = self.database.run(job)
         except Failure as error:
-            raise _translation(error) from error
+            raise _translation.of(error) from error
         finally:
             with self._lock:
                 self._fetching.remove(job)
@@ -174,7 +165,7 @@ class SqliteBroker(Broker):
         check(settlements)
         if not settlements:
             return []
-        with _translated():
+        with _translation:
             settled: list[bool] = self._open().write(lambda session: settle(session, settlements), timeout)
         return settled
 
@@ -185,12 +176,12 @@ class SqliteBroker(Broker):
             reenter(session)
             return leases.renew(session, process.name, process.owner, process.seconds)
 
-        with _translated():
+        with _translation:
             process.owner = self._open().write(prolong, self._timeout)
 
     def reap(self) -> int:
         own = self._process.owner if self._process is not None and self._process.pid == os.getpid() else None
-        with _translated():
+        with _translation:
             database = self._open()
             if not database.read(lambda session: leases.expired(session, own), self._timeout):
                 return 0
@@ -203,7 +194,7 @@ class SqliteBroker(Broker):
 
     def release(self, process: str, charge: bool = True) -> int:
         own = self._process is not None and self._process.name == process
-        with _translated():
+        with _translation:
             given_back = self._open().write(
                 lambda session: leases.leave(session, process, charge and not own), self._timeout
             )
@@ -215,7 +206,7 @@ class SqliteBroker(Broker):
         self._open()
         if not deliveries:
             return []
-        with _translated():
+        with _translation:
             charged: list[bool] = self._open().write(
                 lambda session: charge(session, deliveries, 0 if withdraw else 1), timeout
             )
@@ -229,25 +220,25 @@ class SqliteBroker(Broker):
             own.owner = leases.renew(session, own.name, own.owner, own.seconds)
             return take_over(session, process, id, own.owner, fence)
 
-        with _translated():
+        with _translation:
             taken: list[Delivery] = self._open().write(take, self._timeout)
         return taken
 
     # ── looking after queues ─────────────────────────────────────────────────────────────────────────────
 
     def declare(self, queues: Sequence[str]) -> None:
-        with _translated():
+        with _translation:
             self._open().write(lambda session: upkeep.declare(session, queues), self._timeout)
 
     def depth(self) -> dict[str, Depth]:
-        with _translated():
+        with _translation:
             depths: dict[str, Depth] = self._open().read(upkeep.depth, self._timeout)
         return depths
 
     def purge(self, queue: str) -> int:
         deadline = time.monotonic() + self._timeout
         purged = 0
-        with _translated():
+        with _translation:
             database = self._open()
             until = database.read(upkeep.newest, self._timeout)
             while dropped := database.write(
@@ -257,18 +248,18 @@ class SqliteBroker(Broker):
         return purged
 
     def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
-        with _translated():
+        with _translation:
             found = self._open().read(lambda session: upkeep.dead(session, queue, limit), self._timeout)
         return [_letter(one) for one in found]
 
     def replay(self, key: str) -> bool:
         if not (key.isascii() and key.isdecimal() and len(key) < 19):
             return False
-        with _translated():
+        with _translation:
             return bool(self._open().write(lambda session: upkeep.replay(session, int(key)), self._timeout))
 
     def bury(self, queue: str | None = None) -> int:
-        with _translated():
+        with _translation:
             return int(self._open().write(lambda session: upkeep.bury(session, queue), self._timeout))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────

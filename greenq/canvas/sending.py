@@ -10,12 +10,11 @@ from greenq.canvas.composition import Composition
 from greenq.canvas.ids import derived_ids
 from greenq.canvas.signature import maybe_signature
 from greenq.errors import GreenqError, MessageError
-from greenq.message import Message
 from greenq.request import Request
 from greenq.sender import Sender
 from greenq.shortrepr import shortrepr
 
-__all__ = ["compose_signature", "messages_of"]
+__all__ = ["compose_signature"]
 
 
 def compose_signature(
@@ -60,19 +59,3 @@ def compose_signature(
             f"the signature {shortrepr(signature, 200)} cannot be applied: {error!r}"
         ) from error
     return composition
-
-
-def messages_of(
-    app: Sender,
-    signature: Mapping[str, Any],
-    args: Any = (),
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    request: Request | None = None,
-    seed: str | None = None,
-    **overrides: Any,
-) -> list[Message]:
-    """The messages of a signature, its chords already told to the store; see `compose_signature`."""
-    composition = compose_signature(app, signature, args, kwargs, request=request, seed=seed, **overrides)
-    composition.announce()
-    return composition.messages

@@ -141,8 +141,12 @@ class Codecs:
             )
         try:
             return codec.decode(body, self.max_body)
-        except (MessageError, MemoryError):
+        except MessageError:
             raise
+        except MemoryError as error:  # of unpickling, which cannot be bounded
+            raise BodyTooLarge(
+                f"decoding {len(body)} bytes of {codec.name} takes more memory than there is"
+            ) from error
         except Exception as error:
             raise DecodeError(
                 f"the body is not valid {codec.name}: {type(error).__name__}: {error}"
@@ -199,8 +203,12 @@ class Codecs:
             compressor = self._decompressor(compression)
         try:
             return compressor.decompress(body, self.max_body)
-        except (MessageError, MemoryError):
+        except MessageError:
             raise
+        except MemoryError as error:
+            raise BodyTooLarge(
+                f"decompressing {len(body)} bytes of {compressor.name} takes more memory than there is"
+            ) from error
         except Exception as error:
             raise DecodeError(
                 f"the body is not valid {compressor.name}: {type(error).__name__}: {error}"

@@ -1,33 +1,10 @@
-"""What can go wrong between us and a Redis server, in words that say what to do.
-
-Broker and result store translate these into their own errors.
-"""
+"""What can go wrong between us and a Redis server, in words that say what to do."""
 
 from __future__ import annotations
 
-from greenq.errors import GreenqError
+from greenq.serverfailures import Closed, Failure, Late, Unreachable
 
 __all__ = ["Closed", "Failure", "Late", "Refused", "Unreachable", "refusal"]
-
-
-class Failure(GreenqError):
-    """The Redis server failed.
-
-    Parameters:
-        uncertain: whether the command may have been carried out all the same.
-    """
-
-    def __init__(self, message: str | None = None, uncertain: bool = False) -> None:
-        self.uncertain = uncertain
-        super().__init__(message)
-
-
-class Unreachable(Failure):
-    """The Redis server cannot be reached."""
-
-
-class Late(Failure):
-    """The Redis server did not answer in time."""
 
 
 class Refused(Failure):
@@ -40,10 +17,6 @@ class Refused(Failure):
     def __init__(self, message: str | None = None, code: str = "ERR") -> None:
         self.code = code
         super().__init__(message)
-
-
-class Closed(Failure):
-    """The client was closed."""
 
 
 ADVICE = {

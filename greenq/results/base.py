@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from greenq.brokers.base import Broker
 from greenq.chords import ChordOpening, ChordPart, DueChord
+from greenq.closing import Closing
 from greenq.errors import DecodeError, EncodeError, ResultStoreError
 from greenq.message import Outcome, Result
 
@@ -22,7 +22,7 @@ GROUP = "celery-taskset-meta-"
 _NEEDED = ("task_id", "status")
 
 
-class ResultStore(ABC):
+class ResultStore(Closing):
     """Keeps results by task id.
 
     Every call has a deadline and may be made from any thread or green thread; a call waits as its caller's
@@ -238,11 +238,3 @@ class ResultStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections and files. Idempotent."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

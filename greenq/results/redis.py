@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from greenq.brokers.base import Broker
@@ -33,6 +32,7 @@ from greenq.redis.settling import (
 from greenq.redis.subscriber import Question, Subscriber
 from greenq.results.base import GROUP, ResultStore
 from greenq.results.waiting import Waiters
+from greenq.serverfailures import Translation
 from pools import native
 
 __all__ = ["RedisStore"]
@@ -43,12 +43,7 @@ CHUNK_BYTES = 4_000_000
 """Results, and their bytes, of one round trip."""
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Failure as error:
-        raise ResultStoreError(str(error)) from error
+_translation = Translation(ResultStoreError)
 
 
 class RedisStore(ResultStore):
@@ -92,7 +87,7 @@ class RedisStore(ResultStore):
         self._open()
         deadline = time.monotonic() + timeout
         pending = [(self._key(result.id), result, b"") for result in results]
-        with _translated():
+        with _translation:
             while pending:
                 some, pending = _some(pending)
                 arguments = [
@@ -207,13 +202,13 @@ class RedisStore(ResultStore):
         self._open()
         [key] = self._chords.keys.of(id, "")
         lasts = () if expires is None else ("EX", max(1, math.ceil(expires)))
-        with _translated():
+        with _translation:
             value = self._encode({"result": tree})
             self._client.do("SET", key, value, *lasts, deadline=time.monotonic() + timeout, again=True)
 
     def restore_group(self, id: str, timeout: float) -> Any:
         self._open()
-        with _translated():
+        with _translation:
             raw = self._client.do(
                 "GET", *self._chords.keys.of(id, ""), deadline=time.monotonic() + timeout, again=True
             )
@@ -223,7 +218,7 @@ class RedisStore(ResultStore):
     def forget_group(self, id: str) -> None:
         self._open()
         keys = self._chords.keys.of(id, "")
-        with _translated():
+        with _translation:
             self._client.do("DEL", *keys, deadline=time.monotonic() + self._timeout, again=True)
 
     @property
@@ -235,40 +230,40 @@ class RedisStore(ResultStore):
 
     def open_chords(self, openings: Sequence[ChordOpening], timeout: float) -> None:
         self._open()
-        with _translated():
+        with _translation:
             shaped = [(opening, self._shape(opening)) for opening in openings]
             self._chords.open(shaped, time.monotonic() + timeout)
 
     def grow_chord(self, group: str, members: Sequence[str], expires: float | None, timeout: float) -> None:
         self._open()
-        with _translated():
+        with _translation:
             self._chords.grow(group, members, expires, time.monotonic() + timeout)
 
     def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
         self._open()
-        with _translated():
+        with _translation:
             self._chords.count(parts, self.claim, time.monotonic() + timeout)
 
     def overdue_chords(self, timeout: float) -> list[DueChord]:
         self._open()
-        with _translated():
+        with _translation:
             claimed = self._chords.overdue(self.claim, time.monotonic() + timeout)
         found = [self._recall(group, claim, record) for group, claim, record in claimed]
         return [chord for chord in found if chord is not None]
 
     def joined(self, group: str, timeout: float) -> Iterator[Sequence[bytes]]:
         self._open()
-        with _translated():
+        with _translation:
             yield from self._chords.joined(group, time.monotonic() + timeout)
 
     def extend_claim(self, chord: DueChord, timeout: float) -> bool:
         self._open()
-        with _translated():
+        with _translation:
             return self._chords.extend(chord, self.claim, time.monotonic() + timeout)
 
     def close_chord(self, chord: DueChord, timeout: float) -> bool:
         self._open()
-        with _translated():
+        with _translation:
             return self._chords.close(chord, time.monotonic() + timeout)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
@@ -276,7 +271,7 @@ class RedisStore(ResultStore):
     def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         self._open()
         by_key = {self._key(id): id for id in ids}
-        with _translated():
+        with _translation:
             stored = self._read(list(by_key), time.monotonic() + timeout)
         return {by_key[key]: self.decode(raw) for key, raw in stored.items()}
 
@@ -308,7 +303,7 @@ class RedisStore(ResultStore):
         return {by_key[key]: self.decode(raw) for key, raw in found.items()}
 
     def _await(self, subscriber: Subscriber, keys: list[str], deadline: float) -> dict[str, bytes]:
-        with self._waiters.waiting(frozenset(keys)) as waiter, _translated():
+        with self._waiters.waiting(frozenset(keys)) as waiter, _translation:
 
             def answered(stored: dict[str, bytes]) -> None:
                 ended = {key: raw for key, raw in stored.items() if self._is_terminal(raw, True)}
@@ -349,7 +344,7 @@ class RedisStore(ResultStore):
     def forget(self, ids: Iterable[str]) -> None:
         self._open()
         keys = [self._key(id) for id in ids]
-        with _translated():
+        with _translation:
             for at in range(0, len(keys), CHUNK):
                 self._client.do(
                     "DEL", *keys[at : at + CHUNK], deadline=time.monotonic() + self._timeout, again=True

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from greenq.message import READY_STATES, Message, Result
 from greenq.results.base import ResultStore
 from greenq.results.replies import Replies, Reply
 from greenq.results.waiting import Waiters
+from greenq.serverfailures import Translation
 from pools import native
 
 __all__ = ["RpcStore"]
@@ -33,12 +33,7 @@ QUEUE_EXPIRES = 600.0
 """Seconds after which the server drops the replies of a process that is gone."""
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Failure as error:
-        raise ResultStoreError(str(error)) from error
+_translation = Translation(ResultStoreError)
 
 
 class RpcStore(ResultStore):
@@ -82,7 +77,7 @@ class RpcStore(ResultStore):
         parcels = [parcel for result in results if result.reply_to and (parcel := self._parcel(result))]
         if not parcels:
             return
-        with _translated():
+        with _translation:
             session = self._publisher.line.session(deadline)
             for error in self._publisher.send(session, parcels, deadline):
                 if error is not None:
@@ -115,7 +110,7 @@ class RpcStore(ResultStore):
             ResultStoreError: the server does not answer, or refuses.
         """
         self._open()
-        with _translated():
+        with _translation:
             self._listen(time.monotonic() + self._timeout)
         return self._queue
 
@@ -144,7 +139,7 @@ class RpcStore(ResultStore):
             return {}
         while True:
             with self._waiters.waiting(wanted) as waiter:
-                with _translated():
+                with _translation:
                     self._listen(max(deadline, time.monotonic() + self._timeout))
                 found = self._replies.bodies(wanted, terminal=True)
                 if not found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from greenq.errors import ResultStoreError
 from greenq.message import READY_STATES, Outcome, Result, Settlement, Verdict
 from greenq.results.base import GROUP, ResultStore
 from greenq.results.waiting import Waiters
+from greenq.serverfailures import Translation
 from greenq.sqlite import chords, records
 from greenq.sqlite.database import Database, share
 from greenq.sqlite.failures import Failure
@@ -33,12 +33,7 @@ CHUNK = 5000
 """How many expired results one transaction drops: others get a turn in between."""
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Failure as error:
-        raise ResultStoreError(str(error)) from error
+_translation = Translation(ResultStoreError)
 
 
 class Reader:
@@ -101,14 +96,14 @@ class SqliteStore(ResultStore):
         if not results:
             return
         kept = [_record(result) for result in results]
-        with _translated():
+        with _translation:
             self._open().write(lambda session: records.store(session, kept), timeout)
 
     def get(self, ids: Iterable[str], timeout: float) -> dict[str, Result]:
         wanted = set(ids)
         if not wanted:
             return {}
-        with _translated():
+        with _translation:
             found = self._open().read(lambda session: records.find(session, wanted), timeout)
         return {id: self.decode(payload) for id, payload in found.items()}
 
@@ -120,7 +115,7 @@ class SqliteStore(ResultStore):
         deadline = time.monotonic() + timeout
         reader = self._reading()
         with reader.waiters.waiting(wanted) as waiter:
-            with _translated():
+            with _translation:
                 found = database.read(lambda session: reader.follow(session, wanted), self._timeout)
             if not found and waiter.signal.wait(max(0.0, deadline - time.monotonic())):
                 found = dict(waiter.found)
@@ -196,7 +191,7 @@ class SqliteStore(ResultStore):
             records.store(session, shapes)
             chords.opening(session, openings)
 
-        with _translated():
+        with _translation:
             self._open().write(begin, timeout)
 
     def _shape(self, opening: ChordOpening) -> Record | None:
@@ -208,15 +203,15 @@ class SqliteStore(ResultStore):
         return _record(tree)
 
     def grow_chord(self, group: str, members: Sequence[str], expires: float | None, timeout: float) -> None:
-        with _translated():
+        with _translation:
             self._open().write(lambda session: chords.grow(session, group, members, expires), timeout)
 
     def count(self, parts: Sequence[ChordPart], timeout: float) -> None:
-        with _translated():
+        with _translation:
             self._open().write(lambda session: chords.count(session, parts, self.claim), timeout)
 
     def overdue_chords(self, timeout: float) -> list[DueChord]:
-        with _translated():
+        with _translation:
             claimed = self._open().write(lambda session: chords.overdue(session, self.claim), timeout)
         found = [self._recall(group, claim, record) for group, claim, record in claimed]
         return [chord for chord in found if chord is not None]
@@ -224,7 +219,7 @@ class SqliteStore(ResultStore):
     def joined(self, group: str, timeout: float) -> Iterator[Sequence[bytes]]:
         last: tuple[float, str] | None = None
         while True:
-            with _translated():
+            with _translation:
                 rows = self._open().read(partial(chords.joined, group=group, after=last, most=PIECE), timeout)
             if not rows:
                 return
@@ -232,14 +227,14 @@ class SqliteStore(ResultStore):
             yield [payload for _, _, payload in rows]
 
     def extend_claim(self, chord: DueChord, timeout: float) -> bool:
-        with _translated():
+        with _translation:
             extended: bool = self._open().write(
                 lambda session: chords.extend(session, chord.group, chord.claim, self.claim), timeout
             )
         return extended
 
     def close_chord(self, chord: DueChord, timeout: float) -> bool:
-        with _translated():
+        with _translation:
             closed: bool = self._open().write(
                 lambda session: chords.close(session, chord.group, chord.claim), timeout
             )
@@ -249,13 +244,13 @@ class SqliteStore(ResultStore):
 
     def forget(self, ids: Iterable[str]) -> None:
         unwanted = list(ids)
-        with _translated():
+        with _translation:
             self._open().write(lambda session: records.drop(session, unwanted), self._timeout)
 
     def expire(self) -> int:
         deadline = time.monotonic() + self._timeout
         expired = 0
-        with _translated():
+        with _translation:
             self._open().write(lambda session: chords.expire(session, CHUNK), self._timeout)
             while dropped := self._open().write(
                 lambda session: records.expire(session, CHUNK), deadline - time.monotonic()

@@ -1,35 +1,12 @@
-"""What can go wrong with the embedded database, in words that say what to do.
-
-Brokers and result stores translate these into their own errors.
-"""
+"""What can go wrong with the embedded database, in words that say what to do."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from greenq.errors import GreenqError
+from greenq.serverfailures import Failure, Late, Unreachable
 
 __all__ = ["Failure", "Late", "Unreachable", "explain", "is_busy"]
-
-
-class Failure(GreenqError):
-    """The embedded database failed.
-
-    Parameters:
-        uncertain: whether the change may have been made all the same.
-    """
-
-    def __init__(self, message: str | None = None, uncertain: bool = False) -> None:
-        self.uncertain = uncertain
-        super().__init__(message)
-
-
-class Unreachable(Failure):
-    """The embedded database cannot be opened; nothing was changed."""
-
-
-class Late(Failure):
-    """The embedded database did not answer in time."""
 
 
 ADVICE: dict[int, str] = {

@@ -14,15 +14,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from greenq.closing import Closing
 
 __all__ = ["Actor"]
 
 PATIENCE = 60.0
 
 
-class Actor:
+class Actor(Closing):
     """Starts another process and listens to it.
 
     Parameters:
@@ -66,14 +67,6 @@ class Actor:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 # ── in the other process ─────────────────────────────────────────────────────────────────────────────────

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from greenq.closing import Closing
 
 __all__ = ["Ask", "Claim", "Limit", "Slot", "ThrottleStore", "told_to_wait"]
 
@@ -94,7 +94,7 @@ class Ask:
         return [Slot(limit.key, self.id, self.owner) for limit in self.limits if limit.slots]
 
 
-class ThrottleStore(ABC):
+class ThrottleStore(Closing):
     """Remembers limits for all processes that share it, by its own clock.
 
     Every call has a deadline and may be made from any thread or green thread; it waits as its caller's world
@@ -166,14 +166,6 @@ class ThrottleStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections and files. Idempotent."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def told_to_wait(behind: int, slots: int, pace: float) -> float:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from greenq.errors import BrokerError, BrokerUnreachable
 from greenq.redis.address import Address, parse
 from greenq.redis.client import Client
-from greenq.redis.failures import Failure, Unreachable
 from greenq.redis.resp import ReplyError
 from greenq.redis.scripts import Script
+from greenq.serverfailures import Translation
 from greenq.throttling.base import Ask, Claim, Slot, ThrottleStore
 from greenq.throttling.scripts import ADMIT, FREE, HOLD, LEAVE, RENEW, RETAKE, SECOND
 
@@ -24,14 +23,7 @@ CHUNK = 200
 """Tasks of one step: a script must not hold the server for long."""
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Unreachable as error:
-        raise BrokerUnreachable(str(error)) from error
-    except Failure as error:
-        raise BrokerError(str(error)) from error
+_translation = Translation(BrokerError, BrokerUnreachable)
 
 
 class RedisThrottle(ThrottleStore):
@@ -129,7 +121,7 @@ class RedisThrottle(ThrottleStore):
         """Run a script, which the server may have to be given first. Twice does no harm, but to a rate."""
         keys = self._client.declared(arguments)
         command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-        with _translated():
+        with _translation:
             reply = self._open().run([command], deadline, True)[0]
             if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):
                 self._client.do("SCRIPT", "LOAD", script.source, deadline=deadline, again=True)
@@ -137,7 +129,7 @@ class RedisThrottle(ThrottleStore):
             return self._client.done(reply)
 
     def _do(self, timeout: float, *command: Any) -> Any:
-        with _translated():
+        with _translation:
             return self._open().do(*command, deadline=time.monotonic() + timeout, again=True)
 
     def _open(self) -> Client:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenq.errors import BrokerError, BrokerUnreachable
+from greenq.serverfailures import Translation
 from greenq.sqlite.database import Database, share
-from greenq.sqlite.failures import Failure, Unreachable
 from greenq.sqlite.session import Session
 from greenq.throttling import statements
 from greenq.throttling.base import Ask, Claim, Slot, ThrottleStore
@@ -16,14 +15,7 @@ from greenq.throttling.base import Ask, Claim, Slot, ThrottleStore
 __all__ = ["SqliteThrottle"]
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except Unreachable as error:
-        raise BrokerUnreachable(str(error)) from error
-    except Failure as error:
-        raise BrokerError(str(error)) from error
+_translation = Translation(BrokerError, BrokerUnreachable)
 
 
 class SqliteThrottle(ThrottleStore):
@@ -86,12 +78,12 @@ class SqliteThrottle(ThrottleStore):
             statements.create(session)
             return do(session, *arguments)
 
-        with _translated():
+        with _translation:
             return self._open().write(change, timeout)
 
     def _read(self, look: Callable[[Session], Any], timeout: float, nothing: Any) -> Any:
         """Look without a transaction that others would wait for; `nothing` where there are no tables."""
-        with _translated():
+        with _translation:
             return self._open().read(
                 lambda session: look(session) if statements.exists(session) else nothing, timeout
             )

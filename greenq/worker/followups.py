@@ -89,7 +89,7 @@ class FollowUps:
             return None
         try:
             call = read(message, codecs)
-        except (MessageError, MemoryError):
+        except MessageError:
             return None
         if call.embed is EMBED:
             return None

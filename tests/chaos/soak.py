@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from greenq import Call, GreenQ
 from tests.chaos.commands import CONCURRENCY, Command
 from tests.chaos.sites import BROKERS, Site, open_site
+from tests.chaos.soak_tasks import EVERY
 
 __all__ = ["Soak", "main"]
 
@@ -59,19 +60,23 @@ class Soak:
         with self._marks.open("r+b") as file, mmap.mmap(file.fileno(), self._tasks) as marks:
             calls = self._calls()
             half = self._tasks // 2
-            self._phase(marks, calls, half, max(1, half // self._recycles))
+            self._phase(marks, calls, half, half // (self._recycles + 1))
             # Once it is warm: short lives end before that.
             self._phase(marks, calls, self._tasks, None)
             return self._judge(bytes(marks))
 
     def _phase(
-        self, marks: mmap.mmap, calls: Iterator[list[Call[object]]], until: int, life: int | None
+        self, marks: mmap.mmap, calls: Iterator[list[Call[object]]], until: int, share: int | None
     ) -> None:
-        """Work until so many are done, with processes that live for `life` tasks."""
+        """Work until so many are done, with processes that live shortly if there is to be one for each share.
+
+        They work on while they are replaced, so that only what is sent for each of them sets the pace.
+        """
         settings = {"worker.lease": "5s", "log.level": "error"}
-        if life is not None:
-            settings["worker.max_tasks"] = str(life)
-        memory = self.site.path / ("lives" if life is not None else "memory")
+        if share is not None:
+            settings["worker.max_tasks"] = str(min(EVERY, share))
+        memory = self.site.path / ("lives" if share is not None else "memory")
+        memory.touch()
         self._command = Command(
             self.site, self._pool, processes=self._processes, settings=settings,
             app="tests.chaos.soak_tasks",
@@ -81,7 +86,10 @@ class Soak:
         while (done := self._tasks - marks[:].count(0)) < until and time.monotonic() - moved < STALLED:
             if done > before:
                 moved, before = time.monotonic(), done
-            while self._sent < self._tasks and self._sent - done < AHEAD:
+            allowed = until
+            if share is not None and (recycles := self._recycled()) < self._recycles:
+                allowed = (recycles + 1) * share
+            while self._sent < allowed and self._sent - done < AHEAD:
                 self._sent += len(self._app.send_many(next(calls)))
             if time.monotonic() - told > 60.0:
                 print(f"{done} of {self._tasks} done", flush=True)
@@ -113,16 +121,21 @@ class Soak:
         some = max(1, len(ends) // 10)
         first, last = (statistics.mean(part) / 1024 for part in (ends[:some], ends[-some:]))
         growth = self._growth()
+        recycles = self._recycled()
         print(f"{self._tasks} tasks, lost {lost}, run twice {twice}")
-        print(
-            f"{len(ends)} short lives, which ended at {first:.0f} KiB at first and at {last:.0f} KiB at last"
-        )
+        print(f"{recycles} recycled, of {first:.0f} KiB at the end at first and of {last:.0f} KiB at last")
         print(f"growth of long lives: {growth:.0f} bytes per 1,000 tasks", flush=True)
         problems = [f"ended with {self._code}"] if self._code != 0 else []
         problems += [f"lost {lost}"] if lost else []
         problems += [f"run twice {twice}"] if twice else []
+        problems += [f"{recycles} recycled of {self._recycles}"] if recycles < self._recycles else []
         problems += [f"grew by {growth:.0f} bytes per 1,000 tasks"] if growth > MOST else []
         return problems
+
+    def _recycled(self) -> int:
+        """How many worker processes there have been in the first half that took the place of another."""
+        lines = (self.site.path / "lives").read_text().splitlines()
+        return sum(line.split()[1] == "0" for line in lines) - self._processes
 
     def _samples(self, name: str) -> list[list[tuple[int, int]]]:
         """For each process how many tasks it had done and its bytes, at several times of its life."""

@@ -8,11 +8,12 @@ import threading
 from typing import Any
 
 from greenq import GreenQ
+from greenq.signals import worker_ready
 
 __all__ = ["app"]
 
 EVERY = 250
-"""Tasks between two looks at the size of the process."""
+"""Tasks between two looks at the size of the process; there is one before the first, too."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 app = GreenQ("soak")
@@ -22,6 +23,11 @@ _turn = threading.Lock()
 if "CHAOS_MARKS" in os.environ:
     with open(os.environ["CHAOS_MARKS"], "r+b") as _file:
         _marks = mmap.mmap(_file.fileno(), 0)
+
+
+@worker_ready.connect
+def _appear(**_: object) -> None:
+    _tell(0)
 
 
 def _mark(number: int) -> None:
@@ -37,10 +43,11 @@ def _mark(number: int) -> None:
 
 def _tell(done: int) -> None:
     with open("/proc/self/statm") as file:
-        resident = int(file.read().split()[1]) * PAGE
+        _, resident, shared, *_ = (int(word) * PAGE for word in file.read().split())
     fd = os.open(os.environ["CHAOS_MEMORY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        os.write(fd, f"{os.getpid()} {done} {resident}\n".encode())
+        # Of its own: the file of marks is shared, and a page more of it for each few thousand tasks.
+        os.write(fd, f"{os.getpid()} {done} {resident - shared}\n".encode())
     finally:
         os.close(fd)
 

@@ -90,13 +90,7 @@ def end_of(delivery: Delivery) -> Outcome:
     message = delivery.message
     name = message.headers.get("task") if message is not None else None
     Run(delivery, runner.handlers.get(name) if isinstance(name, str) else None)
-    try:
-        return copy_context().run(runner.run, delivery)  # as each task runs in a context of its own
-    except MemoryError as error:
-        # Only unpickling, which cannot be bounded: what the consumer does then.
-        assert message is not None
-        assert "python-serialize" in message.content_type
-        return runner.endings.unaccountable(delivery, error)
+    return copy_context().run(runner.run, delivery)  # as each task runs in a context of its own
 
 
 def ends_once(delivery: Delivery, wire: str) -> str:

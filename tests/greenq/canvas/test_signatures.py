@@ -24,7 +24,7 @@ from greenq import (
     signature,
     xmap,
 )
-from greenq.canvas.sending import compose_signature, messages_of
+from greenq.canvas.sending import compose_signature
 from greenq.errors import AppError, GreenqError, InvalidOption, InvalidTaskArguments, ResultStoreError
 from greenq.protocol import EMBED, HEADERS, TaskCall
 from greenq.request import Request
@@ -211,13 +211,13 @@ def test_what_came_with_a_message_is_not_changed_by_applying_it(app: GreenQ) -> 
     add, total = app.tasks["add"], app.tasks["total"]
     flow = json.loads(json.dumps(add.s(1) | group(add.s(2), add.s(3)) | total.s()))
     before = copy.deepcopy(flow)
-    messages_of(app, flow, (1,), request=request(), seed="s")
+    compose_signature(app, flow, (1,), request=request(), seed="s")
     assert flow == before
 
 
 def test_options_that_only_celery_has_are_left_out_of_what_came_with_a_message(app: GreenQ) -> None:
     flow = dict(app.tasks["add"].s(1).set(delivery_mode=2, mandatory=True, expires="2040-01-01T00:00:00"))
-    (message,) = messages_of(app, flow, (1,))
+    (message,) = compose_signature(app, flow, (1,)).messages
     assert message.headers["expires"] == "2040-01-01T00:00:00+00:00"
 
 
@@ -280,7 +280,7 @@ for _ in range(400):
 )
 def test_a_hostile_signature_ends_in_an_error_of_ours(app: GreenQ, junk: Any) -> None:
     with pytest.raises(GreenqError):
-        messages_of(app, junk, (1,), request=request(), seed="s")
+        compose_signature(app, junk, (1,), request=request(), seed="s")
 
 
 def test_an_empty_chain_inside_a_workflow_is_left_out_or_refused(app: GreenQ) -> None:

@@ -36,6 +36,20 @@ def test_a_content_type_of_any_shape_is_refused(content_type: Any) -> None:
         Codecs().decode(b"[]", content_type, "utf-8")
 
 
+class Huge:
+    """Unpickled, it asks for more memory than any machine has."""
+
+    def __reduce__(self) -> Any:
+        return bytearray, (2**60,)
+
+
+def test_a_pickle_that_wants_more_memory_than_there_is_is_a_message_too_large() -> None:
+    codecs = Codecs(accept=("pickle",))
+    sent = codecs.encode(Huge(), "pickle")
+    with pytest.raises(BodyTooLarge, match="of pickle takes more memory than there is"):
+        codecs.decode(sent.body, sent.content_type, sent.content_encoding)
+
+
 def test_accept_takes_content_types_too() -> None:
     assert Codecs(accept=("application/x-yaml",)).decode(b"- 1", "application/x-yaml", "utf-8") == [1]
     with pytest.raises(ConfigError, match="no serializer named 'application/x-nothing'"):
