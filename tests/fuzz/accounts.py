@@ -169,7 +169,7 @@ def _compare(queue: Queue, app: GreenQ, work: Work, put: list[tuple[bytes, Deliv
         {
             name: n
             for name, n in queue.dead().items()
-            if name in names or not (name in bodies or _names(name, followers))
+            if name in names or not (name.endswith(tuple(bodies)) or _names(name, followers))
         }
     )
     unsure = found & queue.unsure
