@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,11 @@ ATTRIBUTES = ("app", "celery", "greenq")
 """Where the application is looked for in a module if no attribute is named; Celery's two first."""
 SUBMODULES = ("celery", "greenq", "tasks")
 """Where it is looked for in a package that has none itself."""
+ADOPTED = {("celery.app.base", "Celery"): ("greenq.contrib.celery.adopting", "adopt")}
+"""Classes of applications of other libraries, and the function that makes a GreenQ of one.
+
+None is imported to ask: what is an instance of a class has imported its module.
+"""
 
 
 def load_app(name: str) -> GreenQ:
@@ -121,19 +127,42 @@ def _not_found(package: list[str], last: str, places: list[str] | None) -> str:
 # ── which object ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _apps(content: Mapping[str, Any]) -> dict[str, GreenQ]:
-    return {name: value for name, value in content.items() if isinstance(value, GreenQ)}
+def _apps(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The applications among these: greenq's own, or else those that it can adopt."""
+    own = {name: value for name, value in content.items() if isinstance(value, GreenQ)}
+    return own or {name: value for name, value in content.items() if _adopter(value) is not None}
+
+
+def _adopter(value: object) -> tuple[str, str] | None:
+    """Where the function is that makes a GreenQ of another library's application; None if it is none."""
+    for (module, name), place in ADOPTED.items():
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(value, kind):
+            return place
+    return None
+
+
+def _made(value: object, name: str) -> GreenQ | None:
+    """An application of greenq's: the value itself, or what adopts it; None if it is no application."""
+    if isinstance(value, GreenQ):
+        return value
+    place = _adopter(value)
+    if place is None:
+        return None
+    adopt = getattr(importlib.import_module(place[0]), place[1])
+    adopted: GreenQ = adopt(value, name)
+    return adopted
 
 
 def _pick(module: ModuleType) -> GreenQ | None:
     apps = _apps(vars(module))
     for name in ATTRIBUTES:
         if name in apps:
-            return apps[name]
+            return _made(apps[name], module.__name__)
     if len({id(app) for app in apps.values()}) > 1:
         some = ", ".join(f"{module.__name__}:{name}" for name in apps)
         raise AppError(f"{module.__name__} has several applications; say which: {some}")
-    return next(iter(apps.values()), None)
+    return _made(next(iter(apps.values()), None), module.__name__)
 
 
 def _attribute(module: ModuleType, written: str) -> GreenQ:
@@ -159,8 +188,9 @@ def _attribute(module: ModuleType, written: str) -> GreenQ:
             raise AppError(
                 f"{place} failed: {place_of(error)}: {type(error).__name__}: {' '.join(str(error).split())}"
             ) from error
-    if isinstance(value, GreenQ):
-        return value
+    app = _made(value, place)
+    if app is not None:
+        return app
     if not call and callable(value) and not isinstance(value, type):
         raise AppError(f"{place} is a function: write {place}() if it makes the application")
-    raise AppError(f"{place} is a {type(value).__name__}, not a GreenQ application")
+    raise AppError(f"{place} is a {type(value).__name__}, not a GreenQ or Celery application")

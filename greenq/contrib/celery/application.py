@@ -1,0 +1,101 @@
+"""A Celery application as one of greenq's: its tasks, its settings and its routes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from celery.result import ResultBase  # type: ignore[import-untyped]
+
+from greenq.app import GreenQ
+from greenq.contrib.celery import stacks
+from greenq.contrib.celery.exceptions import SoftTimeLimitExceeded
+from greenq.contrib.celery.settings import settings_of
+from greenq.contrib.celery.tasks import AdoptedTask, options_of
+from greenq.errors import AppError, GreenqError
+from greenq.importing import place_of
+
+__all__ = ["AdoptedApp"]
+
+log = logging.getLogger("greenq.celery")
+
+_ROUTED = ("routing_key", "priority", "serializer", "compression")
+
+
+class AdoptedApp(GreenQ):
+    """Serves the tasks of a Celery application.
+
+    Its settings take the place of greenq's defaults: a greenq.yaml, variables and options go before them.
+
+    Parameters:
+        celery: the application.
+        name: where it was found, for people.
+
+    Attributes:
+        celery: the application.
+
+    Raises:
+        ConfigError: its settings mean something that greenq does not have.
+    """
+
+    soft_limit_error = SoftTimeLimitExceeded
+
+    def __init__(self, celery: Any, name: str) -> None:
+        self.celery = celery
+        self.found_as = name
+        self._beneath = (f"the Celery application {name}", settings_of(celery))
+        routes = self._route if celery.conf.task_routes else None
+        code: dict[str, Any] = {} if routes is None else {"routes": routes}
+        super().__init__(celery.main or name, shared=False, **code)
+
+    def load_tasks(self) -> None:
+        """Import every module that the application or greenq's configuration names, and adopt all tasks.
+
+        Raises:
+            AppError: one cannot be imported; one line that says where.
+        """
+        super().load_tasks()
+        app = self.celery
+        try:
+            app.loader.import_default_modules()
+            app.finalize()
+            app.set_current()
+            app.set_default()
+        except GreenqError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise AppError(
+                f"the modules of {self.found_as} could not be imported: "
+                f"{place_of(error)}: {type(error).__name__}: {text}"
+            ) from error
+        for name, task in app.tasks.items():
+            if name not in self.tasks:
+                self._adopt(task)
+        stacks.install(app)
+
+    def _adopt(self, original: Any) -> None:
+        options = options_of(original)
+        self._own[original.name] = self._declared[original.name] = options
+        self.composer.forget(original.name)
+        self.tasks[original.name] = AdoptedTask(self, original, options)
+
+    def _route(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Any = None
+    ) -> dict[str, Any] | None:
+        """Where Celery's own router sends a call."""
+        found = self.celery.amqp.router.route(dict(options), name, args, kwargs)
+        queue = found.get("queue")
+        if queue is None:
+            return None
+        told: dict[str, Any] = {"queue": getattr(queue, "name", queue)}
+        told.update({key: found[key] for key in _ROUTED if found.get(key) is not None and key not in options})
+        return told
+
+    def _encode_record(self, record: Any) -> bytes:
+        value = record.get("result") if isinstance(record, dict) else None
+        if isinstance(value, ResultBase):
+            # As Celery's backends do: what a task returns may be the result of another.
+            record = {**record, "result": value.as_tuple()}
+        return super()._encode_record(record)
