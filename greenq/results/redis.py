@@ -104,7 +104,7 @@ class RedisStore(ResultStore):
         """Those results that may take the place of what stands there, with what that is."""
         if not undecided:
             return []
-        stored = self._client.do("MGET", *(key for key, *_ in undecided), deadline=deadline, again=True)
+        stored = self._values([key for key, *_ in undecided], deadline)
         return [
             (key, result, seen or b"")
             for (key, result, _), seen in zip(undecided, stored, strict=True)
@@ -165,7 +165,7 @@ class RedisStore(ResultStore):
         """Change steps that could not be carried out so that they can be."""
         undecided = [(step, one) for step, state in steps if state == UNDECIDED for one in step.results()]
         if undecided:
-            standing = self._client.do("MGET", *(s.key for _, s in undecided), deadline=deadline, again=True)
+            standing = self._values([stored.key for _, stored in undecided], deadline)
             for (step, stored), seen in zip(undecided, standing, strict=True):
                 stored.seen = seen or b""
                 if self._is_terminal(seen):
@@ -279,11 +279,20 @@ class RedisStore(ResultStore):
         found: dict[str, bytes] = {}
         for at in range(0, len(keys), CHUNK):
             some = keys[at : at + CHUNK]
-            stored = self._client.do("MGET", *some, deadline=deadline, again=True)
-            if not isinstance(stored, list) or len(stored) != len(some):
-                raise Failure(f"the answer to a look for results makes no sense: {stored!r:.80}", True)
+            stored = self._values(some, deadline)
             found.update((key, raw) for key, raw in zip(some, stored, strict=True) if raw is not None)
         return found
+
+    def _values(self, keys: list[str], deadline: float) -> list[bytes | None]:
+        """What is stored under each key."""
+        stored = self._client.do("MGET", *keys, deadline=deadline, again=True)
+        if (
+            not isinstance(stored, list)
+            or len(stored) != len(keys)
+            or any(type(raw) is not bytes for raw in stored if raw is not None)
+        ):
+            raise Failure(f"the answer to a look for results makes no sense: {stored!r:.80}", True)
+        return stored
 
     def _stored(self, keys: list[str]) -> dict[str, bytes]:
         return self._read(keys, time.monotonic() + self._timeout)

@@ -19,6 +19,7 @@ from greenq.brokers.channel import revived
 from greenq.errors import InvalidOption, ResultStoreError
 from greenq.message import Delivery, Message, Outcome, Result, Verdict
 from greenq.redis.address import parse
+from greenq.redis.client import Client
 from greenq.redis.envelope import Unreadable, unpack
 from greenq.redis.failures import Failure
 from greenq.redis.link import Link
@@ -140,6 +141,17 @@ def test_a_redis_server_that_answers_nonsense_is_named_as_such() -> None:
             link.next(time.monotonic() + 30)
         link.close()
         thread.join(30)
+
+
+@pytest.mark.parametrize("answer", [[1], 1, [b"{}", b"{}"], [[b"{}"]], None])
+def test_a_redis_server_that_answers_a_look_for_a_result_with_nonsense_is_named_as_such(
+    answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Client, "do", lambda *_, **__: answer)
+    app = application("memory://nonsense", "redis://127.0.0.1")
+    assert app.results is not None
+    with pytest.raises(ResultStoreError, match="makes no sense"):
+        app.results.get(["1"], 30.0)
 
 
 @pytest.mark.parametrize("limit", [10**400, -(10**400), float("nan"), float("inf"), 1e300, -1, True])
