@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from greenq import GreenQ
 from greenq.message import Depth, Result, Verdict
 from greenq.testing.messages import settle, take
-from tests.rabbit import shared_rabbit
-from tests.servers import shared_redis
+from tests.greenq.worker.ledgered import PATIENCE, Place
 from tests.waiting import until
 
-HERE = Path(__file__).parent
-PATIENCE = 120.0
 INNOCENTS = 300
-
-
-class Place:
-    """Broker, store and ledger of one test, and the worker on them."""
-
-    def __init__(self, kind: str, path: Path) -> None:
-        self.path = path
-        self.ledger = str(path / "ledger")
-        if kind == "sqlite":
-            broker = results = f"sqlite:///{path}/greenq.db"
-        else:
-            results = shared_redis().empty()
-            broker = results if kind == "redis" else shared_rabbit().empty()
-        self.environment = {"GREENQ_BROKER_URL": broker, "GREENQ_RESULTS_URL": results}
-        self.app = GreenQ("poison", broker=broker, results=results)
-        self.app.broker.declare(["celery"])
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *arguments: str, **environment: str) -> None:
-        """Start a worker on gevent, and wait until it is up."""
-        with (self.path / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "greenq", "worker", "-A", "poison", "--pool", "gevent", *arguments],
-                cwd=self.path,
-                env={**os.environ, "PYTHONPATH": str(HERE), **self.environment, **environment},
-                stdout=log,
-                stderr=log,
-            )
-        until(lambda: "config" in self.log or self.process.poll() is not None, "the banner", PATIENCE)
-        assert self.process.poll() is None, self.log
-
-    @property
-    def log(self) -> str:
-        return (self.path / "log").read_text()
-
-    def lines(self) -> list[str]:
-        with contextlib.suppress(FileNotFoundError), open(self.ledger) as file:
-            return file.read().splitlines()
-        return []
-
-    def child(self) -> int:
-        """The process id of the one worker process."""
-        assert self.process is not None
-        [child] = psutil.Process(self.process.pid).children()
-        return child.pid
-
-    def depth(self) -> Depth:
-        return self.app.broker.depth()["celery"]
-
-    def ended(self, ids: list[str]) -> dict[str, Result]:
-        assert self.app.results is not None
-        return self.app.results.get(ids, PATIENCE)
-
-    def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.app.close()
 
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = Place(request.param, tmp_path)
+    made = Place("poison", request.param, tmp_path)
     try:
         yield made
     finally:
