@@ -189,7 +189,12 @@ class Reject(TaskSignal):
     Parameters:
         reason: why, kept with the dead letter.
         requeue: put the message back at once instead.
+
+    Attributes:
+        failure: what is stored as the task's failure; None, and nothing is, but for adopted tasks.
     """
+
+    failure: BaseException | None = None
 
     def __init__(self, reason: Any = None, requeue: bool = False) -> None:
         self.reason = reason

@@ -124,14 +124,22 @@ class Endings:
         return outcome
 
     def rejected(self, delivery: Delivery, handler: Handler, request: Request, signal: Reject) -> Outcome:
-        """It raised Reject: nothing is recorded; requeued if it says so, else dead-lettered."""
+        """It raised Reject: nothing is recorded; requeued if it says so, else dead-lettered.
+
+        Celery's own `Reject`, of an adopted task, is stored as a failure where it is not requeued.
+        """
         log.info("%s is rejected, as it asked: %s", _name(request), text_of(signal))
         settlement = None
         if handler.acks_late:
             verdict = Verdict.REQUEUE if signal.requeue else Verdict.DEAD
             reason = f"rejected by the task: {plain(str(signal.reason))[:LONGEST]}"
             settlement = Settlement(delivery, verdict, reason=reason)
-        return Outcome(delivery, settlement=settlement, state=REJECTED)
+        outcome = Outcome(delivery, settlement=settlement, state=REJECTED)
+        failure = signal.failure
+        if failure is None:
+            return outcome
+        outcome.result = self.records.exception(handler, request, FAILURE, failure, None)
+        return self._with_failed_workflow(outcome, handler.store_errors, request, failure, None)
 
     def snoozed(self, delivery: Delivery, handler: Handler, request: Request, signal: Snooze) -> Outcome:
         """It raised Snooze: nothing is recorded; put back until then, or sent anew if it was acknowledged."""
@@ -152,6 +160,21 @@ class Endings:
             delivery, (), self.records.exception(handler, request, REVOKED, error, None),
             self._ack(delivery, handler), REVOKED,
         )  # fmt: skip
+        outcome.shown = ("expired", None)
+        if request.embed is not EMBED:
+            outcome.parts = self.records.parts(self._followups.of_revocation(request, REVOKED, error))
+        return outcome
+
+    def revoked(
+        self, delivery: Delivery, handler: Handler, request: Request, signum: int | None = None
+    ) -> Outcome:
+        """It was revoked before it ran, or ended for that (`terminate`): REVOKED; acknowledged."""
+        log.info("%s %s: it was revoked", _name(request), "is not run" if signum is None else "was ended")
+        error = TaskRevoked("revoked" if signum is None else "terminated")
+        # One that did not begin was not acknowledged before its beginning either.
+        settlement = Settlement(delivery, Verdict.ACK) if signum is None else self._ack(delivery, handler)
+        result = self.records.exception(handler, request, REVOKED, error, None)
+        outcome = Outcome(delivery, (), result, settlement, REVOKED, signum=signum)
         if request.embed is not EMBED:
             outcome.parts = self.records.parts(self._followups.of_revocation(request, REVOKED, error))
         return outcome

@@ -64,6 +64,7 @@ class AdoptedReject(AdoptedSignal, Reject):
     def __init__(self, original: celery.Reject) -> None:
         Reject.__init__(self, original.reason, bool(original.requeue))
         self.original = original
+        self.failure = None if self.requeue else original
 
 
 def translated(error: BaseException) -> AdoptedSignal:

@@ -17,7 +17,7 @@ from celery.loaders.base import BaseLoader  # type: ignore[import-untyped]
 
 from greenq.contrib.celery.contexts import context_of
 from greenq.contrib.celery.exceptions import as_celery
-from greenq.errors import Retry, SoftTimeLimitExceeded
+from greenq.errors import Reject, Retry, SoftTimeLimitExceeded
 from greenq.lifecycle import AFTER, Lifecycle
 from greenq.message import FAILURE, RETRY, SUCCESS
 from greenq.request import Request
@@ -111,7 +111,14 @@ class AdoptedLifecycle(Lifecycle):
             self._greenq.retried(request, retry)
 
     def _ended(self, request: Request, state: str, value: Any) -> None:
-        self._has_ended(request, state, as_celery(value))
+        told = as_celery(value)
+        if isinstance(value, Reject) and value.failure is not None and signals.task_failure.receivers:
+            self._tell(
+                signals.task_failure, task_id=request.id, exception=told, args=request.args,
+                kwargs=request.kwargs, traceback=told.__traceback__,
+                einfo=ExceptionInfo((type(told), told, told.__traceback__)),
+            )  # fmt: skip
+        self._has_ended(request, state, told)
         if RUNS:
             self._greenq.ended(request, state, value)
 
