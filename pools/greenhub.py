@@ -52,21 +52,25 @@ class Hub:
 class GreenWaiter:
     """A green thread that waits for the pool; may be woken often, goes on once.
 
+    Whoever makes one sets its attributes: one is made for nearly every call of a full pool, and a constructor
+    would be a call of its own.
+
     Attributes:
-        woken: what `Hub.soon` returned as it was woken; None before.
+        switch: that of its green thread.
+        soon: see `Hub.soon`.
+        woken: what `soon` returned as it was woken; None before.
     """
 
-    __slots__ = ("_soon", "_switch", "woken")
+    __slots__ = ("soon", "switch", "woken")
 
-    def __init__(self, thread: greenlet, soon: Callable[..., object]) -> None:
-        self._switch = thread.switch
-        self._soon = soon
-        self.woken: Any = None
+    switch: Callable[..., object]
+    soon: Callable[..., object]
+    woken: Any
 
     def wake(self) -> None:
         """Let it go on; in the hub's native thread."""
         if self.woken is None:
-            self.woken = self._soon(self._switch)
+            self.woken = self.soon(self.switch)
 
 
 class OutsideWaiter:

@@ -84,7 +84,8 @@ class GreenPool(GreenThreads):
         me = getcurrent()
         if me is self._root:
             raise PoolError("a callback of the hub must not wait for the pool: use a green thread of its own")
-        waiter = GreenWaiter(me, self._soon)
+        waiter = GreenWaiter()
+        waiter.switch, waiter.soon, waiter.woken = me.switch, self._soon, None
         if first:
             waiters.appendleft(waiter)
         else:

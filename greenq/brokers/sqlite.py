@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
@@ -132,7 +133,7 @@ class SqliteBroker(Broker):
             self._timeout,
             write=True,
             patience=max(0.0, timeout),
-            probe=lambda session: waits(session, queues),
+            probe=partial(waits, queues=queues),
             undo=give_up,
         )
         with self._lock:

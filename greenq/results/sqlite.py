@@ -125,6 +125,34 @@ class SqliteStore(ResultStore):
     def commit(self, broker: Broker, outcomes: Sequence[Outcome], timeout: float) -> list[bool] | None:
         if not isinstance(broker, SqliteBroker) or broker.database is not self.database:
             return None
+        if not outcomes:
+            return []
+        if self._closed:
+            self._open()
+        settlements: list[Settlement] = []
+        work: Callable[[Session], list[bool]] = partial(settle, settlements=settlements)
+        for outcome in outcomes:
+            settlement = outcome.settlement
+            if (
+                settlement is None or settlement.verdict is Verdict.RETRY_AT or outcome.result is not None
+                or outcome.publishes or outcome.openings or outcome.further or outcome.parts
+            ):  # fmt: skip
+                work = self._everything(outcomes)
+                break
+            settlements.append(settlement)
+        try:
+            committed: list[bool] = self.database.run(Job(work, timeout, write=True))
+        except Failure as error:
+            raise ResultStoreError(str(error)) from error
+        return committed
+
+    def _everything(self, outcomes: Sequence[Outcome]) -> Callable[[Session], list[bool]]:
+        """What is done, in one transaction, for outcomes that are more than settlements.
+
+        Raises:
+            PublishError: a child cannot be kept.
+            BrokerError: a message is to be put back for later, and nobody said when.
+        """
         settlements: list[Settlement] = []
         prepared: list[tuple[Outcome, Sequence[Sending], Record | None]] = []
         for outcome in outcomes:
@@ -134,8 +162,6 @@ class SqliteStore(ResultStore):
                     check(settlements[-1:])
             children = [sending(message) for message in outcome.publishes] if outcome.publishes else ()
             prepared.append((outcome, children, None if outcome.result is None else _record(outcome.result)))
-        if not outcomes:
-            return []
         shapes: dict[str, Record | None] = {}
         for outcome in outcomes:
             for one in outcome.openings:
@@ -170,13 +196,7 @@ class SqliteStore(ResultStore):
                 chords.count(session, parts, self.claim)
             return done
 
-        try:
-            if self._closed:
-                self._open()
-            committed: list[bool] = self.database.run(Job(everything, timeout, write=True))
-        except Failure as error:
-            raise ResultStoreError(str(error)) from error
-        return committed
+        return everything
 
     # ── chords ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -18,7 +18,7 @@ from greenq.sqlite.address import Address
 from greenq.sqlite.failures import Failure, Late, explain, is_busy
 from greenq.sqlite.inbox import Inbox
 from greenq.sqlite.job import AGAIN, Job, Stage
-from greenq.sqlite.log import Log
+from greenq.sqlite.log import COMMITS, LENGTH, Log
 from greenq.sqlite.schema import connect
 from greenq.sqlite.session import Session
 from greenq.sqlite.watch import SLOWEST, Watch, announce, watch
@@ -77,12 +77,12 @@ class Engine:
         while not (self.inbox.closing and not len(self.inbox) and not self._waiting):
             waits = bool(self._waiting) or (bool(self.observers) and self._waits())
             fd = self._watch.fd if waits and self._watch is not None else None
-            told = self.inbox.sleep(self._pause() if waits else None, fd)
+            told, jobs = self.inbox.sleep(self._pause() if waits else None, fd, GROUP)
             with self.turn:
                 try:
                     waits = bool(self._waiting) or (bool(self.observers) and self._waits())
                     look = waits and self._should_look(told)
-                    self._work(self._collect(look) if self._waiting else self.inbox.take(GROUP), look)
+                    self._work(self._collect(look, jobs) if self._waiting else jobs, look)
                 except Exception:  # a bug here must not leave every later caller waiting for its deadline
                     logger.exception(
                         "%s: the database thread goes on after an error of its own", self.address.path
@@ -124,12 +124,16 @@ class Engine:
             self._look_by = now + SLOWEST
         return look
 
-    def _collect(self, look: bool) -> list[Job]:
+    def _collect(self, look: bool, new: list[Job]) -> list[Job]:
+        """Those that waited and are to be asked again, and the new ones."""
         now = time.monotonic()
         closing = self.inbox.closing
-        jobs = [job for job in self._waiting if look or closing or job.patience <= now]
-        self._waiting = [job for job in self._waiting if job not in jobs]
-        return jobs + self.inbox.take(GROUP)
+        again: list[Job] = []
+        still: list[Job] = []
+        for job in self._waiting:
+            (again if look or closing or job.patience <= now else still).append(job)
+        self._waiting = still
+        return again + new
 
     def _work(self, jobs: list[Job], look: bool) -> None:
         if not jobs and not look:
@@ -143,14 +147,24 @@ class Engine:
                 writes.append(job)
                 worthwhile = worthwhile or job.probe is None
         deadline = deadline or time.monotonic() + SLOWEST
-        try:
-            session = self._open(jobs, deadline)
-        except Exception as error:
-            for job in jobs:
-                self._end(job, error=error)
-            return
-        if writes and not worthwhile:
-            writes = [job for job in writes if self._probe(session, job)]
+        try:  # nearly always it is still the same file; asked for every transaction, and so without a call
+            found = os.stat(self.address.path)
+            same = self._opened == (self.address, (found.st_dev, found.st_ino))
+        except OSError:
+            same = False
+        session = self._session if same else None
+        if session is None:
+            try:
+                session = self._open(jobs, deadline)
+            except Exception as error:
+                for job in jobs:
+                    self._end(job, error=error)
+                return
+        if not worthwhile:
+            worth, writes = writes, []
+            for job in worth:
+                if self._probe(session, job):
+                    writes.append(job)
         if writes:
             self._commit(session, writes, deadline)
         for job in jobs:
@@ -162,8 +176,15 @@ class Engine:
             self._changed = look = True
         if look:
             self._observe(session)
-        if writes and self._log is not None:
-            self._log.committed(session)
+        log = self._log
+        if writes and log is not None:
+            log.commits += 1
+            if (
+                log.commits >= COMMITS
+                or session.connection.total_changes >= log.enough
+                or session.written >= LENGTH
+            ):
+                log.look(session)
 
     def _observe(self, session: Session) -> None:
         for observer in self.observers:
@@ -198,7 +219,13 @@ class Engine:
                 session.do("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:  # somebody else writes: with patience, then
                 self._begin(session, jobs, deadline)
-            jobs = self.inbox.begin_all(jobs)
+            begun: list[Job] = []
+            with self.inbox.lock:
+                for job in jobs:
+                    if job.stage is not Stage.DROPPED:  # else its caller has gone
+                        job.stage = Stage.RUNNING
+                        begun.append(job)
+            jobs = begun
             values = []
             for job in jobs:
                 values.append(job.fn(session))
@@ -296,12 +323,7 @@ class Engine:
         """Return the session; connect if there is none, or if another file has taken the path."""
         if self._session is not None and self._opened is not None:
             address, file = self._opened
-            try:  # as `_identity` does, for every transaction and so without a call
-                found = os.stat(self.address.path)
-                same = file == (found.st_dev, found.st_ino)
-            except OSError:
-                same = file is None
-            if not same:
+            if file != self._identity():
                 logger.warning(
                     "%s was moved or deleted while in use: a new one is opened there", address.path
                 )

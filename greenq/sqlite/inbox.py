@@ -20,7 +20,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self.closing = False
-        self._lock = native.Lock()
+        self.lock = native.Lock()
+        """Held while a job's stage changes, for a few instructions."""
         self._jobs: deque[Job] = deque()
         self._asleep = False
         self._reader, self._writer = os.pipe()
@@ -32,7 +33,7 @@ class Inbox:
 
     def put(self, job: Job) -> bool:
         """Hand in a job; False if nobody will take it any more."""
-        with self._lock:
+        with self.lock:
             if self.closing:
                 return False
             self._jobs.append(job)
@@ -46,13 +47,13 @@ class Inbox:
 
     def close(self) -> None:
         """Take no more jobs; those that are in will be done."""
-        with self._lock:
+        with self.lock:
             self.closing = True
             self._ring()
 
     def poke(self) -> None:
         """Wake the reader if it sleeps."""
-        with self._lock:
+        with self.lock:
             self._ring()
 
     def _ring(self) -> None:
@@ -66,25 +67,20 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def take(self, most: int) -> list[Job]:
-        """The jobs that wait, oldest first."""
-        with self._lock:
-            if len(self._jobs) <= most:
-                jobs = list(self._jobs)
-                self._jobs.clear()
-                return jobs
-            return [self._jobs.popleft() for _ in range(most)]
-
     def take_reads(self) -> list[Job]:
         """Those of the waiting jobs that write nothing."""
-        with self._lock:
+        with self.lock:
             reads = [job for job in self._jobs if not job.write]
             if reads:
                 self._jobs = deque(job for job in self._jobs if job.write)
         return reads
 
-    def sleep(self, pause: float | None, fd: int | None) -> bool:
-        """Wait until there is a job, `pause` seconds have passed or `fd` is readable; True for the last."""
+    def sleep(self, pause: float | None, fd: int | None, most: int) -> tuple[bool, list[Job]]:
+        """Wait until there is a job, `pause` seconds have passed or `fd` is readable.
+
+        Returns:
+            Whether it was the last; and up to `most` jobs, oldest first.
+        """
         poll = self._poll()
         poll.register(self._reader, READABLE)
         if fd is not None:
@@ -103,31 +99,28 @@ class Inbox:
                 self._read(self._reader, 4096)
             except BlockingIOError:
                 continue
-        return told
+        with self.lock:
+            waiting = self._jobs
+            if len(waiting) <= most:
+                jobs = list(waiting)
+                waiting.clear()
+            else:
+                jobs = [waiting.popleft() for _ in range(most)]
+        return told, jobs
 
     # ── the life of one job ──────────────────────────────────────────────────────────────────────────────
 
     def begin(self, job: Job) -> bool:
         """The reader starts on it; False if its caller has gone."""
-        with self._lock:
+        with self.lock:
             if job.stage is Stage.DROPPED:
                 return False
             job.stage = Stage.RUNNING
             return True
 
-    def begin_all(self, jobs: Sequence[Job]) -> list[Job]:
-        """The same with many; those whose callers are there."""
-        begun = []
-        with self._lock:
-            for job in jobs:
-                if job.stage is not Stage.DROPPED:
-                    job.stage = Stage.RUNNING
-                    begun.append(job)
-        return begun
-
     def pause(self, job: Job) -> bool:
         """There was nothing for it yet; False if its caller has gone."""
-        with self._lock:
+        with self.lock:
             if job.stage is Stage.DROPPED:
                 return False
             job.stage = Stage.WAITING
@@ -136,7 +129,7 @@ class Inbox:
     def end(self, jobs: Sequence[Job]) -> list[Job]:
         """Their values or errors are there; those whose callers have gone."""
         gone = []
-        with self._lock:
+        with self.lock:
             for job in jobs:
                 if job.stage is Stage.DROPPED:
                     gone.append(job)
@@ -149,7 +142,7 @@ class Inbox:
 
     def drop(self, job: Job) -> Stage:
         """The caller goes; how far the job had come."""
-        with self._lock:
+        with self.lock:
             stage = job.stage
             if stage is not Stage.DONE:
                 job.stage = Stage.DROPPED
@@ -157,12 +150,12 @@ class Inbox:
 
     def dispose(self) -> None:
         """Close the descriptors: nobody reads any more."""
-        with self._lock:
+        with self.lock:
             os.close(self._reader)
             os.close(self._writer)
             self._reader = self._writer = -1
 
     def abandon(self) -> None:
         """The same in a forked child, where a thread that stayed behind may hold the lock for ever."""
-        self._lock = native.Lock()
+        self.lock = native.Lock()
         self.dispose()

@@ -22,6 +22,7 @@ CHANGES = 5000
 """After so many commits or changed rows of its own, or a log's length of content, a process takes a look."""
 PATIENCE = 100
 """Milliseconds to wait for the others, who must all have looked away for a moment."""
+LENGTH = PAGES * PAGE
 
 
 class Log:
@@ -29,24 +30,24 @@ class Log:
 
     Parameters:
         path: of the database.
+
+    Attributes:
+        commits: how many there were since the last look.
+        enough: the connection's changes at which the next look is due.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path + "-wal"
-        self._commits = 0
-        self._changes = 0
+        self.commits = 0
+        self.enough = CHANGES
 
-    def committed(self, session: Session) -> None:
-        """Take note of a commit, and see to the log if it is time."""
-        self._commits += 1
-        changes = session.connection.total_changes
-        if self._commits < COMMITS and changes - self._changes < CHANGES and session.written < PAGES * PAGE:
-            return
-        self._commits, self._changes, session.written = 0, changes, 0
+    def look(self, session: Session) -> None:
+        """See to the log: due after `COMMITS` commits, at `enough` changes, or `LENGTH` bytes written."""
+        self.commits, self.enough, session.written = 0, session.connection.total_changes + CHANGES, 0
         with suppress(
             OSError, sqlite3.Error
         ):  # another process is at it, or the disk is full: the next one will
-            if os.stat(self._path).st_size >= PAGES * PAGE:
+            if os.stat(self._path).st_size >= LENGTH:
                 self._shorten(session)
 
     @staticmethod

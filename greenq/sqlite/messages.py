@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from greenq.message import Message
 from greenq.sqlite.envelope import pack
-from greenq.sqlite.session import Session, numbers
+from greenq.sqlite.session import Session
 
 __all__ = ["Sending", "delay", "promote", "sending", "store", "waits"]
 
@@ -94,11 +94,15 @@ def promote(session: Session) -> None:
 
 def waits(session: Session, queues: Sequence[str]) -> bool:
     """Whether a claim would find anything now; also learns when the next delayed message is due."""
-    ids = [found for found in map(session.known, queues) if found is not None]
-    ready, due = session.rows(
+    ids: list[int] = []
+    for name in queues:
+        found = session.queues.get(name) or session.known(name)
+        if found is not None:
+            ids.append(found)
+    ready, due = session.do(
         "SELECT EXISTS(SELECT 1 FROM ready WHERE queue IN (SELECT value FROM json_each(?))),"
         " (SELECT min(due) FROM delayed)",
-        (numbers(ids),),
-    )[0]
+        (str(ids),),
+    ).fetchall()[0]
     session.next_due = due
     return bool(ready) or (due is not None and due <= time.time())

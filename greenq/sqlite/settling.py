@@ -65,11 +65,31 @@ def _held(session: Session, tokens: Iterable[Token]) -> dict[Token, Lease]:
 def settle(session: Session, settlements: Sequence[Settlement]) -> list[bool]:
     """End leases; for each False if it had been lost, or was ended before in the same batch."""
     tokens = []
+    ids: list[int] = []
+    fetches: set[tuple[int, int]] = set()
     for settlement in settlements:
         token = settlement.delivery.token
         ours = type(token) is tuple and len(token) == 3  # as `_is_token` does, without a call
         ours = ours and type(token[0]) is type(token[1]) is type(token[2]) is int
         tokens.append(token if ours else None)
+        if ours and settlement.verdict is Verdict.ACK:
+            ids.append(token[1])
+            fetches.add((token[0], token[2]))
+    if len(fetches) == 1 and len(ids) == len(tokens):
+        # All are acknowledged and came together: unless one is lost, nothing need be known of each.
+        owner, fence = fetches.pop()
+        held = session.do(
+            "SELECT count(*) FROM leased WHERE owner = ? AND fence = ?"
+            " AND id IN (SELECT value FROM json_each(?))",
+            (owner, fence, str(ids)),
+        ).fetchall()[0][0]
+        if held == len(ids):
+            session.do(
+                "DELETE FROM leased WHERE owner = ? AND id IN (SELECT value FROM json_each(?))",
+                (owner, str(ids)),
+            )
+            session.do("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", (str(ids),))
+            return [True] * held
     leases = _held(session, filter(None, tokens))
     kept: list[bool] = []
     ended: list[tuple[Settlement, Lease]] = []

@@ -20,6 +20,10 @@ log = logging.getLogger("greenq.settler")
 
 RETRY_FIRST, RETRY_MOST = 0.05, 2.0
 """Seconds between attempts while the broker or the store is away: doubled each time, up to the most."""
+OUTCOMES_PER_SLOT = 4
+"""How many outcomes may wait for the broker, for each task that can run, before fetching pauses."""
+
+Watch = Callable[[Sequence[Outcome]], Callable[[], None] | None]
 
 
 class Settler:
@@ -47,16 +51,40 @@ class Settler:
         self._batch: Sequence[Outcome] = ()
         self._stopping = False
         self._abandoned = False
+        self.congested = False
+        """Whether so many wait that nothing more should be fetched; looked at for each fetch."""
         self.committed = 0
         self.lost = 0
         self.on_commit: Callable[[int], None] | None = None
         """Told how many outcomes each commit had; a burst worker and the summary listen."""
         self.on_refused: Callable[[Outcome], None] | None = None
         """Told of each outcome whose lease was lost, before its settlement is forgotten."""
-        self.watch: Callable[[Sequence[Outcome]], Callable[[], None] | None] | None = None
-        """Shown what is about to be committed; what it returns is called once it is."""
+        self.watch: Watch | None = None
+        """What `add_watch` was given; one that asks them all, if there are several."""
+        self._watches: tuple[Watch, ...] = ()
         self.on_due: Callable[[DueChord], None] | None = None
         """Told of each chord that an outcome has completed: its body is to be sent."""
+
+    def add_watch(self, watch: Watch) -> None:
+        """Show it what is about to be committed; what it returns is called once it is."""
+        self._set_watches((*self._watches, watch))
+
+    def remove_watch(self, watch: Watch) -> None:
+        """Undo `add_watch`."""
+        self._set_watches(tuple(one for one in self._watches if one != watch))
+
+    def _set_watches(self, watches: tuple[Watch, ...]) -> None:
+        def all_of_them(batch: Sequence[Outcome]) -> Callable[[], None]:
+            committed = [then for watch in watches if (then := watch(batch)) is not None]
+
+            def tell() -> None:
+                for then in committed:
+                    then()
+
+            return tell
+
+        self._watches = watches
+        self.watch = all_of_them if len(watches) > 1 else watches[0] if watches else None
 
     @property
     def waiting(self) -> int:
@@ -67,14 +95,11 @@ class Settler:
         """The outcomes that are not committed yet."""
         return [*self._batch, *self._inbox.copy()]
 
-    @property
-    def congested(self) -> bool:
-        """Whether so many wait that nothing more should be fetched."""
-        return len(self._inbox) + self._flushing >= self._most
-
     def add(self, outcome: Outcome) -> None:
         """Hand over one outcome; returns at once. Any thread may call it."""
         self._inbox.append(outcome)
+        if len(self._inbox) + self._flushing >= self._most:
+            self.congested = True
         if self._asleep:
             self._bell.ring()
 
@@ -96,14 +121,20 @@ class Settler:
             self._batch = batch
             for _ in range(count):
                 batch.append(self._inbox.popleft())
+            self.congested = len(self._inbox) + count >= self._most
             committed = self.watch(batch) if self.watch is not None else None
             self._commit(batch)
             if committed is not None and not self._abandoned:
                 committed()
             self._batch, self._flushing = (), 0
+            self.congested = len(self._inbox) >= self._most
             self.committed += len(batch)
             if self.on_commit is not None:
                 self.on_commit(len(batch))
+
+    def room_for(self, slots: int) -> None:
+        """Let as many outcomes wait before fetching pauses as so many slots may make."""
+        self._most = OUTCOMES_PER_SLOT * slots
 
     def stop(self) -> None:
         """Let `run` end as soon as everything is committed."""
@@ -148,13 +179,22 @@ class Settler:
             if done is not None:
                 if False in done:
                     self._count_lost(batch, done)
-                self._tell_due([part for o in batch for part in o.parts])
+                for outcome in batch:
+                    if outcome.parts:
+                        self._tell_due(outcome.parts)
                 return True
             self._open_chords(self._store, batch)
-        ready = self._publish(batch)
+        ready = batch
+        for outcome in batch:
+            if outcome.publishes:
+                ready = self._publish(batch)
+                break
         if self._store is not None:
             self._store_ends(self._store, ready)
-        settlements = [o.settlement for o in ready if o.settlement is not None]
+        settlements: list[Settlement] = []
+        for outcome in ready:
+            if outcome.settlement is not None:
+                settlements.append(outcome.settlement)
         if settlements:
             done = self._broker.settle(settlements, self._timeout)
             if False in done:
@@ -237,8 +277,6 @@ class Settler:
     def _publish(self, batch: Sequence[Outcome]) -> Sequence[Outcome]:
         """Publish every child; the outcomes whose children have all arrived."""
         parents = [o for o in batch if o.publishes]
-        if not parents:
-            return batch
         errors = iter(self._broker.publish([m for o in parents for m in o.publishes], self._timeout))
         unsure = set()
         for outcome in parents:
