@@ -64,6 +64,8 @@ class GreenQ(AppCanvas, Registry):
 
     soft_limit_error: ClassVar[type[SoftTimeLimitExceeded]] = SoftTimeLimitExceeded
     """What a worker raises in its tasks at their soft limits."""
+    adopted: str | None = None
+    """For an application that another library's has been made into: which one, for people."""
 
     def __init__(
         self,
@@ -84,6 +86,10 @@ class GreenQ(AppCanvas, Registry):
         """Resolve the settings again, the command line's options before all else; see `Sender.override`."""
         super().override(overrides, config)
         self._resolved = None
+
+    def differences(self) -> list[tuple[str, str]]:
+        """What behaves differently here than where an adopted application comes from, and what to do."""
+        return []
 
     def middleware(self) -> tuple[Middleware, ...]:
         """What is done around every run, outermost first: the code's, then the configuration's.

@@ -63,6 +63,7 @@ def examine(app: str | None, config: str | None) -> Iterator[Finding]:
     try:
         # Its code may have settings too, and they are what its worker would use.
         with loading.client(importable, config) as owner:
+            yield from services.adoption(owner)
             yield from services.broker(owner)
             yield from services.store(owner)
             yield from machine.open_files(owner.settings)

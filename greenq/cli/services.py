@@ -20,7 +20,7 @@ from pools.errors import PoolError
 if TYPE_CHECKING:
     from greenq.app import GreenQ
 
-__all__ = ["app_and_pool", "broker", "configuration", "store"]
+__all__ = ["adoption", "app_and_pool", "broker", "configuration", "store"]
 
 
 def configuration(path: str | None, app: str | None) -> tuple[Configuration | None, list[Finding]]:
@@ -84,6 +84,17 @@ def app_and_pool(found: Configuration) -> Generator[Finding, None, str | None]:
     else:
         yield ok("app", f"{settings.app} has {count(report['tasks'], 'task')}")
     return None if report["app"] or report["patch"] else settings.app
+
+
+def adoption(owner: GreenQ) -> Iterator[Finding]:
+    """What of an application of another library behaves differently here."""
+    if owner.adopted is None:
+        return
+    differences = owner.differences()
+    for text, advice in differences:
+        yield warn("adopted", text, advice)
+    if not differences:
+        yield ok("adopted", f"the {owner.adopted} uses nothing that behaves differently here")
 
 
 def broker(owner: GreenQ) -> Iterator[Finding]:

@@ -87,7 +87,7 @@ def run(spec: dict[str, Any]) -> int:
     line.tell(up={"shutdown_timeout": settings.worker.shutdown_timeout, "patience": settings.broker.patience})
     line.listen(worker.give_back)
     if spec["first"]:
-        main = app.main or spec["app"]
+        main = f"adopted {app.adopted}" if app.adopted else app.main or spec["app"]
         tell(banner(app.config, main, len(app.tasks), worker.node, __version__, worker.pool.capacity))
     return obey(worker, listener, line, settings.worker.shutdown_timeout)
 
@@ -218,7 +218,7 @@ def obey(worker: Any, mailbox: Mailbox, line: Any, shutdown_timeout: float) -> i
     first = mailbox.wait()
     while first is not None and first not in (0, *STOP_SIGNALS):
         first = mailbox.wait()
-    if mailbox.reason == "burst":
+    if mailbox.reason in ("burst", "shutdown"):
         line.tell(burst=True)
     if first:
         worker.stopped_by = signal.Signals(first).name
@@ -248,7 +248,7 @@ def obey(worker: Any, mailbox: Mailbox, line: Any, shutdown_timeout: float) -> i
         return 0
     if mailbox.reason == "unreachable":
         return EXIT_UNAVAILABLE
-    return 0 if mailbox.reason == "burst" else 1
+    return 0 if mailbox.reason in ("burst", "shutdown") else 1
 
 
 def die_with_parent(supervisor: int) -> None:

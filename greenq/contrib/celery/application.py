@@ -10,9 +10,10 @@ from celery.result import ResultBase  # type: ignore[import-untyped]
 
 from greenq.app import GreenQ
 from greenq.contrib.celery import stacks
+from greenq.contrib.celery.differences import differences
 from greenq.contrib.celery.exceptions import SoftTimeLimitExceeded
 from greenq.contrib.celery.settings import settings_of
-from greenq.contrib.celery.tasks import AdoptedTask, options_of
+from greenq.contrib.celery.tasks import AdoptedTask, options_of, rate_of
 from greenq.errors import AppError, GreenqError
 from greenq.importing import place_of
 
@@ -43,7 +44,7 @@ class AdoptedApp(GreenQ):
 
     def __init__(self, celery: Any, name: str) -> None:
         self.celery = celery
-        self.found_as = name
+        self.adopted = f"Celery application {name}"
         self._beneath = (f"the Celery application {name}", settings_of(celery))
         routes = self._route if celery.conf.task_routes else None
         code: dict[str, Any] = {} if routes is None else {"routes": routes}
@@ -67,7 +68,7 @@ class AdoptedApp(GreenQ):
         except Exception as error:
             text = " ".join(str(error).split())
             raise AppError(
-                f"the modules of {self.found_as} could not be imported: "
+                f"the modules of the {self.adopted} could not be imported: "
                 f"{place_of(error)}: {type(error).__name__}: {text}"
             ) from error
         for name, task in app.tasks.items():
@@ -75,8 +76,14 @@ class AdoptedApp(GreenQ):
                 self._adopt(task)
         stacks.install(app)
 
+    def differences(self) -> list[tuple[str, str]]:
+        """What of the application behaves differently under greenq, and what to do about it."""
+        return list(differences(self))
+
     def _adopt(self, original: Any) -> None:
         options = options_of(original)
+        if not self.celery.conf.worker_disable_rate_limits and self.throttling.available:
+            options |= rate_of(original)
         self._own[original.name] = self._declared[original.name] = options
         self.composer.forget(original.name)
         self.tasks[original.name] = AdoptedTask(self, original, options)

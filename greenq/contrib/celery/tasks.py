@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -15,8 +17,9 @@ from greenq.contrib.celery.lifecycle import AdoptedLifecycle, beginning_of
 from greenq.errors import Retry
 from greenq.request import current
 from greenq.task import Task
+from greenq.throttling.rules import rate
 
-__all__ = ["AdoptedTask", "options_of"]
+__all__ = ["AdoptedTask", "options_of", "rate_of"]
 
 
 class AdoptedTask(Task[Any, Any]):
@@ -96,6 +99,20 @@ def options_of(original: Any) -> dict[str, Any]:
     if hard is not None and soft is not None and soft > hard:
         options["soft_time_limit"] = None  # Celery has no objection, and never comes to it
     return options
+
+
+def rate_of(original: Any) -> dict[str, Any]:
+    """How often a task may start, of each worker as in Celery; nothing if it may always."""
+    limit = original.rate_limit
+    try:
+        rate(limit)
+    except ValueError:
+        return {}
+    return {"rate_limit": limit, "rate_limit_by": _this_process}
+
+
+def _this_process(*args: Any, **kwargs: Any) -> str:
+    return f"{os.getpid()}@{socket.gethostname()}"
 
 
 def _said(own: Any, both: Any) -> Any:
