@@ -204,6 +204,8 @@ class Outcome:
         seconds: how long the function ran.
         further: results of other tasks that its end decides: those that were to follow it and never will.
         parts: what it counts for in chords; stored with its result.
+        shown: what it returned or raised as text, and the traceback; only known where events are sent.
+        signum: the signal that a running task was ended with when it was revoked.
     """
 
     delivery: Delivery
@@ -215,6 +217,8 @@ class Outcome:
     openings: tuple[ChordOpening, ...] = ()
     further: tuple[Result, ...] = ()
     parts: tuple[ChordPart, ...] = ()
+    shown: tuple[str, str | None] | None = None
+    signum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

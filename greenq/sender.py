@@ -20,6 +20,7 @@ from greenq.config import Configuration, load
 from greenq.config.schema import Settings
 from greenq.deadletters import DeadLetters
 from greenq.errors import AppError, BrokerError, GreenqError
+from greenq.events.clock import Clock
 from greenq.message import READY_STATES, Message
 from greenq.publishsignals import tell_after
 from greenq.request import Request, current
@@ -70,6 +71,7 @@ class Sender:
         self._results: ResultStore | None = None
         self._opened = False
         self._lock = threading.Lock()
+        self.clock = Clock()
         self.throttling = Desk(self._has_ended)
         self._configure({})
         self.number = next(_numbers)

@@ -17,7 +17,7 @@ PACKAGES = ("pools", "greenq")
 LAYERS = (
     {"closing", "errors", "shortrepr"},
     {"config"},
-    {"chords", "exchanges", "message"},
+    {"chords", "exchanges", "message", "radio"},
     {"codecs"},
     {"protocol", "failures"},
     {"dialing", "schemes", "serveraddress", "serverfailures", "tls"},
@@ -25,7 +25,7 @@ LAYERS = (
     {"brokers"},
     {"results"},
     {"throttling"},
-    {"signals"},
+    {"signals", "events"},
     {"request", "batches", "options", "optionchecks", "signatures", "call", "callheaders"},
     {"middleware"},
     {
@@ -47,6 +47,7 @@ LAYERS = (
         "decorators",
         "registry",
         "shared",
+        "control",
         "composer",
         "sender",
         "retrying",

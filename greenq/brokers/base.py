@@ -13,6 +13,7 @@ from greenq.closing import Closing
 from greenq.errors import ConfigError, GreenqError
 from greenq.exchanges import Shape
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+from greenq.radio import Radio
 
 __all__ = ["Broker", "Guarantees"]
 
@@ -205,6 +206,10 @@ class Broker(Closing):
             The name of the queue to fetch from.
         """
         raise ConfigError(f"queues.{queue}: {NO_BROADCASTS}")
+
+    def radio(self) -> Radio | None:
+        """What remote control and events go over, made anew for each caller; None where there is none."""
+        return None
 
     @abstractmethod
     def depth(self) -> dict[str, Depth]:

@@ -10,6 +10,7 @@ from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
 from greenq.exchanges import Shape, broadcast_queue
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement, Verdict
+from greenq.radio import Radio
 from greenq.redis import settling, taking_over
 from greenq.redis.address import Address, parse
 from greenq.redis.broadcasts import Listener
@@ -20,6 +21,7 @@ from greenq.redis.failures import Failure, Unreachable
 from greenq.redis.fetching import Fetcher
 from greenq.redis.keys import Keys
 from greenq.redis.publishing import Publisher
+from greenq.redis.radio import RedisRadio
 from greenq.redis.renewing import Renewer
 from greenq.redis.unacked import Restorer
 from greenq.redis.upkeep import Upkeep
@@ -205,6 +207,10 @@ class RedisBroker(Broker):
             exchange = self._exchanges.exchange_of(queue)
             self._listener.listen(exchange, own, time.monotonic() + timeout)
         return own
+
+    def radio(self) -> Radio:
+        self._open()
+        return RedisRadio(self.address, self.keys, self.client)
 
     def depth(self) -> dict[str, Depth]:
         self._open()

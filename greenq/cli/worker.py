@@ -21,6 +21,8 @@ KEYS = {
     "prefetch": ("worker.prefetch", "--prefetch"),
     "time_limit": ("tasks.time_limit", "--time-limit"),
     "soft_time_limit": ("tasks.soft_time_limit", "--soft-time-limit"),
+    "autoscale": ("worker.autoscale", "--autoscale"),
+    "task_events": ("events.tasks", "--task-events"),
     "max_tasks": ("worker.max_tasks", "--max-tasks"),
     "max_age": ("worker.max_age", "--max-age"),
     "max_memory": ("worker.max_memory", "--max-memory"),
@@ -46,6 +48,8 @@ def complete_pool(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 @click.option("-P", "--pool", metavar="NAME", shell_complete=complete_pool,
               help="gevent, eventlet, prefork, threads, solo or asyncio.")  # fmt: skip
 @click.option("-c", "--concurrency", metavar="N", help="How many tasks run at once in each process.")
+@click.option("--autoscale", metavar="MAX,MIN", help="Choose how many run at once, by what waits.")
+@click.option("-E", "--task-events", is_flag=True, default=None, help="Tell what happens to tasks.")
 @click.option("-Q", "--queues", metavar="NAMES", multiple=True, help="Take from these: a,b; repeatable.")
 @click.option("-n", "--node", metavar="NAME", help="Its name; %h is the host, %i the process's number.")
 @click.option("--processes", metavar="N", help="How many worker processes run side by side.")

@@ -41,7 +41,7 @@ def check(
     _report(
         [
             *_limits(settings, places), *_accepted(settings), *_routes(settings), *_queues(settings),
-            *_health(settings),
+            *_health(settings), *_autoscale(settings),
         ],
         places, doubtful, mistakes,
     )  # fmt: skip
@@ -69,6 +69,24 @@ def _limits(settings: Settings, places: Mapping[str, Place]) -> Iterator[Finding
             ("tasks.soft_time_limit", "tasks.time_limit"),
             f"tasks.soft_time_limit is {write_seconds(soft)}; make it shorter than tasks.time_limit, "
             f"which is {write_seconds(hard)}{where}",
+        )
+
+
+def _autoscale(settings: Settings) -> Iterator[Finding]:
+    text = settings.worker.autoscale
+    if text is None:
+        return
+    found = re.fullmatch(r"\s*(\d{1,7})\s*(?:,\s*(\d{1,7})\s*)?", text)
+    if found is None or not 1 <= int(found[2] or 1) <= int(found[1]):
+        yield (
+            ("worker.autoscale",),
+            f"worker.autoscale is {quoted(text)}; write the most and the least number of tasks: 100,10",
+        )
+    elif settings.worker.concurrency is not None:
+        yield (
+            ("worker.autoscale", "worker.concurrency"),
+            "worker.autoscale chooses how many tasks run at once, and so does worker.concurrency; "
+            "delete one of them",
         )
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 __all__ = [
     "BrokerSettings",
+    "ControlSettings",
+    "EventSettings",
     "LogSettings",
     "QueueSettings",
     "ResultSettings",
@@ -143,6 +145,11 @@ class WorkerSettings:
         "null for never.",
         None, unit="bytes", least=1024 * 1024, example="512MiB",
     )  # fmt: skip
+    autoscale: str | None = key(
+        "MAX,MIN: how many tasks run at once is chosen between these, by what waits; null for a fixed number"
+        ".",
+        None, example='"100,10"',
+    )  # fmt: skip
     health: str | None = key(
         "Where the command answers GET /live and /ready: host:port, or the path of a Unix socket.",
         None, example='"127.0.0.1:8000"',
@@ -271,6 +278,32 @@ class ThrottlingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventSettings:
+    """What workers and senders tell those who watch."""
+
+    tasks: bool = key(
+        "Workers tell what happens to tasks from their start on; else once they are asked.", False
+    )
+    sent: bool = key("Senders tell of each call that they send.", False)
+    heartbeat: float | None = key(
+        "How often a worker tells that it is alive; null for never.", 2.0, unit="seconds", least=0.1
+    )
+    exchange: str = key("The exchange that events are told on.", "celeryev")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """How workers are asked and told things while they run."""
+
+    enabled: bool = key("Workers answer remote control.", True)
+    namespace: str = key("The name that the exchanges of remote control begin with.", "celery")
+    revoked_most: int = key(
+        "How many revoked tasks are remembered; of more the oldest are forgotten.", 50_000, least=1
+    )
+    revoked_for: float = key("How long a revoked task is remembered.", 10800.0, unit="seconds", least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is logged, and how."""
 
@@ -329,4 +362,6 @@ class Settings:
         (), unit="class", example="[greenq.contrib.sqlalchemy:ReleaseConnections]",
     )  # fmt: skip
     throttling: ThrottlingSettings = field(default_factory=ThrottlingSettings)
+    events: EventSettings = field(default_factory=EventSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
     log: LogSettings = field(default_factory=LogSettings)

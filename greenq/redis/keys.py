@@ -28,6 +28,7 @@ class Keys:
         self.queues = f"{prefix}greenq.queues"
         self.letters = f"{prefix}greenq.letters"
         self.raw_letters = f"{prefix}greenq.letters.raw"
+        self.revoked = f"{prefix}greenq.revoked"
         self.unacked = prefix + address.unacked
         self.unacked_index = prefix + address.unacked_index
         self.unacked_mutex = prefix + address.unacked_mutex

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError
@@ -19,7 +19,7 @@ from greenq.worker.gate import Gate
 from greenq.worker.reach import Reach
 from greenq.worker.reruns import Reruns
 from greenq.worker.runner import Runner
-from greenq.worker.runs import GIVEN_UP, LIMIT, SHUTDOWN, BatchRun, Run, deliveries_of
+from greenq.worker.runs import GIVEN_UP, LIMIT, SHUTDOWN, TERMINATED, BatchRun, Run, deliveries_of
 from greenq.worker.settler import Settler
 from greenq.worker.suspects import Suspects
 from pools.base import Call, Pool
@@ -38,6 +38,16 @@ PAUSED_LOOK = 0.25
 """Seconds between looks whether a queue is resumed while all are paused."""
 AWAY_FIRST, AWAY_MOST = 0.1, 2.0
 """Seconds between attempts while the broker is away: doubled each time, up to the most."""
+
+
+class Observer(Protocol):
+    """Is told what happens to deliveries, while somebody wants to know."""
+
+    def received(self, deliveries: Sequence[Delivery]) -> None:
+        """These have been fetched."""
+
+    def started(self, runs: Sequence[Run]) -> None:
+        """These are about to start."""
 
 
 class Consumer:
@@ -86,6 +96,9 @@ class Consumer:
         self.started = 0
         self.gate: Gate | None = None
         """Asked before a start, where tasks have limits."""
+        self.screen: Callable[[list[Run]], None] | None = None
+        """Takes out what was revoked before it starts; None while nothing is."""
+        self.observer: Observer | None = None
         self._unreached = False
         self.reach: Reach | None = None
         """Told when fetching fails, and when it works again."""
@@ -131,7 +144,7 @@ class Consumer:
             for _ in range(count):
                 runs.append(self._reserved.popleft())
             try:
-                if self._some_early or self.gate is not None:
+                if self._some_early or self.gate is not None or self.screen is not None:
                     self._prepare(runs)
                 self._start(runs, self._ended)
             except BaseException:
@@ -154,6 +167,8 @@ class Consumer:
                 break
         if task_received.receivers:
             self._runner.announce(deliveries)
+        if self.observer is not None:
+            self.observer.received(deliveries)
         if self._gathers:
             normal = self.batches.take(normal)
         self._reserved.extend(self._runs_of(normal))
@@ -177,7 +192,10 @@ class Consumer:
             message = delivery.message
             # As `name_of` does, for every message and so without a call.
             name = message.headers.get("task") if message is not None else None
-            runs.append(Run(delivery, handlers.get(name) if type(name) is str else None))
+            handler = handlers.get(name) if type(name) is str else None
+            if handler is not None:
+                handler.tally[0] += 1
+            runs.append(Run(delivery, handler))
         return runs
 
     def _begin(self, suspects: Sequence[Delivery], done: Callable[[Call], None]) -> list[Delivery]:
@@ -201,6 +219,8 @@ class Consumer:
 
     def _prepare(self, runs: list[Run]) -> None:
         """Take out what may not start now, or not at all."""
+        if self.screen is not None:
+            self.screen(runs)
         admitted = self.gate.admit(runs) if self.gate is not None else {}
         left: set[int] = set()
         try:
@@ -219,8 +239,11 @@ class Consumer:
 
     def _start(self, runs: list[Run], ended: Callable[[Call], None]) -> None:
         """Run them; what has been taken care of is taken out of `runs`, whatever happens to the rest."""
-        runs.reverse()  # so that the first is last, where it is cheap to take out
         spawn, work = self._pool.spawn, self._runner.run
+        if self.observer is not None:
+            work = self._runner.run_told
+            self.observer.started(runs)
+        runs.reverse()  # so that the first is last, where it is cheap to take out
         while runs:
             run = runs[-1]
             spawn(work, run.delivery, done=ended, tag=run)
@@ -236,6 +259,8 @@ class Consumer:
         self._prepare(runs)
         deliveries[:] = [run.delivery for run in runs]
         if runs:
+            if self.observer is not None:
+                self.observer.started(runs)
             batch = BatchRun(runs)
             self._pool.spawn(self._runner.run_batch, batch.deliveries, done=self._batch_ended, tag=batch)
             deliveries.clear()
@@ -274,9 +299,13 @@ class Consumer:
     def _ended(self, call: Call) -> None:
         """A call has ended, for whatever reason: pass its outcome on. Runs where the pool reports."""
         run: Run = call.tag
-        if run.ending == LIMIT and run.hard is not None:
+        if run.ending is None and call.error is None:
+            self._settler.add(call.value)
+        elif run.ending == LIMIT and run.hard is not None:
             # Whatever it made of that: on some pools it can catch its end, and return as if nothing were.
             self._end(run.delivery, self._runner.over_limit, run.hard)
+        elif run.ending == TERMINATED:
+            self._end(run.delivery, self._runner.revoked, run.signum)
         elif call.error is None:
             self._settler.add(call.value)
         elif run.ending == SHUTDOWN:
@@ -309,6 +338,10 @@ class Consumer:
         self._stopping.set()
         self.suspects.stop()
         self._broker.wake()
+
+    def reserved(self) -> list[Delivery]:
+        """What was fetched and waits for a slot."""
+        return [*(run.delivery for run in self._reserved.copy()), *self.batches.held()]
 
     def running(self) -> list[Call]:
         """The calls of this consumer that the pool has not finished."""

@@ -80,6 +80,8 @@ class FollowUps:
         self._bind = bind
         self._aside = aside
         self._expires = app.settings.results.expires
+        self.stores = app.settings.results.url is not None
+        """Whether there is a result store at all."""
 
     def request_of(self, delivery: Delivery) -> Request | None:
         """The call in a message that is given up; None if it can't be read, or nothing follows it."""

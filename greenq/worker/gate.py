@@ -89,7 +89,7 @@ class Gate:
         self._wake = threading.Event()
         self._stopping = Signal()
         self._thread: NativeThread | None = None
-        settler.watch = self._watch
+        settler.add_watch(self._watch)
         self._on_refused, settler.on_refused = settler.on_refused, self._refused
 
     # ── before a start ───────────────────────────────────────────────────────────────────────────────────

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from greenq.batches import Batch
@@ -35,6 +35,9 @@ class Handler:
         watched: the task's class has hooks that are called when a run has ended.
         lifecycle: calls them, and sends the signals about runs.
         batch: how many calls are run at once, if more than one.
+        declared: the limits that callers who know the task send along; `time_limit` and `soft_time_limit`
+            may have been changed since.
+        tally: how many of its calls were fetched, as the only item.
     """
 
     task: Task[Any, Any]
@@ -52,6 +55,8 @@ class Handler:
     watched: bool
     lifecycle: Lifecycle
     batch: Batch | None = None
+    declared: Sequence[float | None] = (None, None)
+    tally: list[int] = field(default_factory=lambda: [0])
 
 
 def handlers_of(
@@ -93,6 +98,7 @@ def handlers_of(
             watched=lifecycle.watches,
             lifecycle=lifecycle,
             batch=options.batch,
+            declared=[options.time_limit, options.soft_time_limit],
         )
     return table
 

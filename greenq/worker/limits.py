@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
+from greenq.brokers.base import Broker
 from greenq.errors import ConfigError, SoftTimeLimitExceeded
+from greenq.results.base import ResultStore
 from greenq.worker.consumer import Consumer
 from greenq.worker.handlers import Handler
-from greenq.worker.runs import LIMIT, Run
+from greenq.worker.runs import LIMIT, TERMINATED, Run
 from pools.base import Call, Features, Pool
 
 __all__ = [
     "Limits",
     "refuse_impossible_limits",
     "refuse_limits_beyond",
-    "warn_of_endless",
-    "warn_of_untold",
+    "warn_of_limits",
 ]
 
 log = logging.getLogger("greenq.limits")
@@ -74,6 +75,10 @@ class Limits:
                 return
             pause = LOOK_EVERY if self._look() or self._limited else REST
 
+    def look_always(self) -> None:
+        """A task may have a limit now without its message saying so."""
+        self._limited = True
+
     def stop(self) -> None:
         """End the duty."""
         self._stopping.set()
@@ -83,6 +88,10 @@ class Limits:
         any_limited = False
         for call in self._consumer.running():
             run = call.tag
+            if run.ending == TERMINATED:
+                any_limited = True
+                self._end(call, run, now)
+                continue
             if run.hard is None and run.soft is None:
                 continue
             any_limited = True
@@ -101,12 +110,14 @@ class Limits:
         return any_limited
 
     def _end(self, call: Call, run: Run, now: float) -> None:
-        """End what is past its hard limit: again and again if need be, and then no more is waited for it."""
+        """End what is past its hard limit, or revoked: again and again if need be, and then no more is waited
+        for it."""
+        ends = run.ending in (LIMIT, TERMINATED)
         if run.ending is None:
             run.ending, run.ended = LIMIT, now
-        elif run.ending == LIMIT and now < run.ended + CLEANUP:
+        elif ends and now < run.ended + CLEANUP:
             return
-        elif run.ending == LIMIT and now >= run.ended + CLEANUP + DEAF:
+        elif ends and now >= run.ended + CLEANUP + DEAF:
             headers = run.delivery.message.headers if run.delivery.message is not None else {}
             log.error(
                 "%a[%a] catches its end and goes on: its slot is free now, and nothing that it still does "
@@ -164,6 +175,15 @@ def refuse_limits_beyond(longest: float | None, handlers: Iterable[Handler]) -> 
                 "or raise consumer_timeout on the server and add ?consumer_timeout=SECONDS to broker.url (0 "
                 "if it is off)"
             )
+
+
+def warn_of_limits(
+    features: Features, broker: Broker, store: ResultStore | None, handlers: Collection[Handler]
+) -> None:
+    """Say what limits, or none, will not do here as one may think."""
+    warn_of_endless(broker.guarantees.longest_hold, handlers)
+    readable = store is not None and store.reply_to is None
+    warn_of_untold(features, readable or broker.guarantees.hands_over, handlers)
 
 
 def warn_of_endless(longest: float | None, handlers: Iterable[Handler]) -> None:

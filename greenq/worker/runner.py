@@ -25,9 +25,11 @@ from greenq.errors import (
     UnknownTask,
     WorkerLost,
 )
-from greenq.message import SUCCESS, Delivery, Outcome
+from greenq.failures import trace_of
+from greenq.message import SUCCESS, Delivery, Outcome, Result
 from greenq.protocol import TaskCall, read
 from greenq.request import Request, current
+from greenq.shortrepr import shortrepr
 from greenq.signals import RUNS, task_received
 from greenq.worker.endings import Endings
 from greenq.worker.followups import FollowUps
@@ -36,8 +38,9 @@ from greenq.worker.hooks import Hooks
 from greenq.worker.marks import Marks
 from greenq.worker.page import Page
 from greenq.worker.records import Records
-from greenq.worker.telling import tell_expired, tell_unreadable
+from greenq.worker.telling import tell_expired, tell_revoked, tell_unreadable
 from greenq.worker.together import run_together
+from greenq.worker.told import ToldRequest, run_told
 from pools.errors import CallDied, Killed
 
 if TYPE_CHECKING:
@@ -122,6 +125,10 @@ class Runner:
             return self._succeeded(delivery, handler, request, value)
         return endings.succeeded(delivery, handler, request, value)
 
+    def run_told(self, delivery: Delivery) -> Outcome:
+        """The same as `run`, and how it ended is noted for events."""
+        return run_told(self, delivery, self._node)
+
     def run_batch(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Run many deliveries of one task at once; the end of each."""
         return run_together(self, deliveries)
@@ -164,7 +171,7 @@ class Runner:
     def who(self, delivery: Delivery) -> tuple[str, str]:
         """Name and id of its task, for people; empty if it can't be read."""
         try:
-            _, request = self._again(delivery)
+            _, request = self.request_of(delivery)
         except MessageError:
             return "", ""
         return request.task, request.id
@@ -173,18 +180,28 @@ class Runner:
 
     def over_limit(self, delivery: Delivery, limit: float) -> Outcome:
         """It was killed at its hard limit of so many seconds."""
-        handler, request = self._again(delivery)
+        handler, request = self.request_of(delivery)
         outcome = self.endings.over_limit(delivery, handler, request, limit)
         return self._failed_outside(handler, request, TimeLimitExceeded(limit), outcome)
 
+    def revoked(self, delivery: Delivery, signum: int | None = None) -> Outcome:
+        """It was revoked: before it ran, or while it did, and was ended as by this signal."""
+        handler, request = self.request_of(delivery)
+        tell_revoked(handler.task, request, signum)
+        return self.endings.revoked(delivery, handler, request, signum)
+
+    def begun(self, delivery: Delivery) -> Result:
+        """The record that it has begun."""
+        return self.endings.records.started(self.request_of(delivery)[1], self._node)
+
     def returned(self, delivery: Delivery) -> Outcome:
         """It was ended because the worker stops."""
-        handler, request = self._again(delivery)
+        handler, request = self.request_of(delivery)
         return self.endings.returned(delivery, handler, request)
 
     def lost(self, delivery: Delivery, error: BaseException) -> Outcome:
         """What ran it died, or `error` came out of it beside the function (a soft limit, as it returned)."""
-        handler, request = self._again(delivery)
+        handler, request = self.request_of(delivery)
         if isinstance(error, Killed | CallDied):
             outcome = self.endings.lost(delivery, handler, request, error)
             error = WorkerLost(str(error) or None)
@@ -196,6 +213,7 @@ class Runner:
         self, handler: Handler, request: Request, error: BaseException, outcome: Outcome
     ) -> Outcome:
         """Tell of a failure where no call of the pool goes on that could: beside whatever reports it."""
+        outcome.shown = (shortrepr(error), None)
         if RUNS or handler.watched:
             context = contextvars.Context()
             context.run(current.set, request)
@@ -210,7 +228,7 @@ class Runner:
         """Tell the receivers of `task_received` what has arrived and can be read."""
         for delivery in deliveries:
             try:
-                _, request = self._again(delivery)
+                _, request = self.request_of(delivery)
             except MessageError:
                 continue  # told when its turn comes
             task_received.send(self._app, request=request)
@@ -245,13 +263,20 @@ class Runner:
             f"or route it to a queue that other workers serve (`greenq tasks` lists what there is)"
         )
 
-    def _again(self, delivery: Delivery) -> tuple[Handler, Request]:
+    def request_of(self, delivery: Delivery) -> tuple[Handler, Request]:
+        """What runs a delivery, and its request.
+
+        Raises:
+            MessageError: it cannot be understood, or names no task.
+        """
         handler, call = self.read(delivery)
         return handler, Request(call, delivery.message, self._node, delivery.attempts)
 
     def _succeeded(self, delivery: Delivery, handler: Handler, request: Request, value: Any) -> Outcome:
         """The same end, and somebody wants to know."""
         outcome = self.endings.succeeded(delivery, handler, request, value)
+        if type(request) is ToldRequest:
+            request.note(value)
         if outcome.state == SUCCESS:
             handler.lifecycle.succeeded(request, value)
         else:
@@ -290,6 +315,9 @@ class Runner:
 
     def _retried(self, delivery: Delivery, handler: Handler, request: Request, retry: Retry) -> Outcome:
         outcome = self.endings.retried(delivery, handler, request, retry)
+        if type(request) is ToldRequest:
+            reason = retry.exc or retry
+            request.note(reason, trace_of(reason, reason.__traceback__))
         if RUNS or handler.watched:
             handler.lifecycle.retried(request, retry)
         return outcome
@@ -298,6 +326,8 @@ class Runner:
         self, delivery: Delivery, handler: Handler, request: Request, error: BaseException
     ) -> Outcome:
         outcome = self.endings.failed(delivery, handler, request, error)
+        if type(request) is ToldRequest:
+            request.note(error, trace_of(error, error.__traceback__))
         if RUNS or handler.watched:
             handler.lifecycle.failed(request, error)
         return outcome

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from greenq.message import Delivery
 from greenq.worker.handlers import Handler, limits_of
 
-__all__ = ["GIVEN_UP", "LIMIT", "SHUTDOWN", "BatchRun", "Run", "deliveries_of"]
+__all__ = ["GIVEN_UP", "LIMIT", "SHUTDOWN", "TERMINATED", "BatchRun", "Run", "deliveries_of"]
 
-LIMIT, SHUTDOWN, GIVEN_UP = "limit", "shutdown", "given up"
-"""Why a run is ended from outside: its hard limit, the worker's stop, or a stop that could not end it."""
+LIMIT, SHUTDOWN, GIVEN_UP, TERMINATED = "limit", "shutdown", "given up", "terminated"
+"""Why a run is ended from outside: its hard limit, the worker's stop, a stop that could not end it, or that
+it was revoked."""
 
 
 class Run:
@@ -19,12 +20,14 @@ class Run:
     Attributes:
         hard, soft: its limits in seconds, or None. `soft` becomes None once it was raised.
         ending: why it is being ended from outside, None while nobody does.
-        ended: when that was first tried at its hard limit, by the pool's clock; not set before.
+        ended: when that was first tried, by the pool's clock; not set before.
+        signum: the signal that a revoked one is ended with; not set for others.
     """
 
-    __slots__ = ("delivery", "ended", "ending", "handler", "hard", "soft")
+    __slots__ = ("delivery", "ended", "ending", "handler", "hard", "signum", "soft")
 
     ended: float
+    signum: int
     hard: float | None
     soft: float | None
 
@@ -37,8 +40,8 @@ class Run:
             self.hard = self.soft = None
             return
         own = message.headers.get("timelimit")
-        if handler is not None and (own is None or own == [handler.time_limit, handler.soft_time_limit]):
-            # Nearly always: the call has no limits of its own, or brings those that its task has here.
+        if handler is not None and (own is None or own == handler.declared):
+            # Nearly always: the call has no limits of its own, or brings those of its task's declaration.
             self.hard, self.soft = handler.time_limit, handler.soft_time_limit
         else:
             self.hard, self.soft = limits_of(handler, message.headers)

@@ -11,7 +11,7 @@ from greenq.request import Request
 from greenq.signals import task_rejected, task_revoked, task_unknown
 from greenq.task import Task
 
-__all__ = ["tell_expired", "tell_unreadable"]
+__all__ = ["tell_expired", "tell_revoked", "tell_unreadable"]
 
 
 def tell_unreadable(app: GreenQ, delivery: Delivery, error: MessageError) -> None:
@@ -23,6 +23,12 @@ def tell_unreadable(app: GreenQ, delivery: Delivery, error: MessageError) -> Non
             task_unknown.send(app, message=message, exc=error, name=headers.get("task"), id=headers.get("id"))
     elif task_rejected.receivers:
         task_rejected.send(app, message=message, exc=error)
+
+
+def tell_revoked(task: Task[Any, Any], request: Request, signum: int | None) -> None:
+    """A call is not run as it was revoked, or was ended for that as by this signal."""
+    if task_revoked.receivers:
+        task_revoked.send(task, request=request, terminated=signum is not None, signum=signum, expired=False)
 
 
 def tell_expired(task: Task[Any, Any], request: Request) -> None:

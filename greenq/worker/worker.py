@@ -21,28 +21,27 @@ from greenq.worker.duties.lease import Lease
 from greenq.worker.duties.pausing import Pausing
 from greenq.worker.duties.recycling import Recycling
 from greenq.worker.duties.summary import Summary
-from greenq.worker.gate import Gate
+from greenq.worker.gatemaking import gate_of, make_gate
 from greenq.worker.limits import (
     Limits,
     refuse_impossible_limits,
     refuse_limits_beyond,
-    warn_of_endless,
-    warn_of_untold,
+    warn_of_limits,
 )
 from greenq.worker.nodename import node_name
 from greenq.worker.page import Page
 from greenq.worker.poolmaking import make_pool, require_green
 from greenq.worker.reach import Reach
+from greenq.worker.remote import Remote
 from greenq.worker.runner import Runner
-from greenq.worker.settler import Settler
+from greenq.worker.settler import OUTCOMES_PER_SLOT, Settler
+from greenq.worker.steered import Parts
 from pools.base import Pool, Service
 
 __all__ = ["Worker"]
 
 log = logging.getLogger("greenq.worker")
 
-OUTCOMES_PER_SLOT = 4
-"""How many outcomes may wait for the broker, for each task that can run, before fetching pauses."""
 SETTLE_GRACE = 10.0
 """Seconds that a stopping worker tries to commit what is left."""
 
@@ -95,7 +94,7 @@ class Worker:
         self.node = node_name(settings.worker.node, index)
         self.process = process or f"{self.node}:{os.getpid()}:{os.urandom(4).hex()}"
         self.on_finish: Callable[[str], None] | None = None
-        """Told once why the worker wants to end by itself: ``"burst"``, ``"unreachable"``, or what failed."""
+        """Told once why it wants to end: ``"burst"``, ``"shutdown"``, ``"unreachable"``, or what failed."""
         self.on_recycle: Callable[[str], None] | None = None
         """Told once why this process should be replaced; the worker goes on until it is stopped."""
         self._release = release
@@ -164,18 +163,14 @@ class Worker:
         self._housekeeping = Housekeeping(self._broker, self._store, settings.worker.lease)
         self._summary = Summary(self._consumer, self._settler)
         self._pausing = Pausing(app.queues, self._consumer.take_from)
-        self._gate = self._make_gate()
-
-    def _make_gate(self) -> Gate | None:
-        """What keeps tasks' limits; None, and nothing to pay, where no task has any."""
-        app = self.app
-        if not any(handler.task.rules is not None for handler in self._runner.handlers.values()):
-            return None
-        self._consumer.gate = Gate(
-            app.throttling.store, app.codecs, self._settler, self._runner.endings, self.process,
-            app.settings.worker.lease, app.throttling.timeout,
+        self._gate = gate_of(app, self._runner, self._settler, self.process)
+        self._remote = Remote(
+            Parts(
+                app, self.node, self.pool, self._broker, self._store, self._runner, self._consumer,
+                self._settler, self._limits, self._pausing, self._open_gate, self._end_when_told,
+                lambda: self.on_recycle,
+            )
         )  # fmt: skip
-        return self._consumer.gate
 
     # ── start ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,11 +187,7 @@ class Worker:
         self._give_back(self._release_uncharged, False)
         self._broker.lease(self.process, settings.worker.lease)
         self._consumer.take_from(attend(self._broker, settings, self.node))
-        handlers = self._runner.handlers.values()
-        warn_of_endless(self._broker.guarantees.longest_hold, handlers)
-        readable = self._store is not None and self._store.reply_to is None
-        told = readable or self._broker.guarantees.hands_over
-        warn_of_untold(self.pool.features, told, handlers)
+        warn_of_limits(self.pool.features, self._broker, self._store, self._runner.handlers.values())
         self._running = True
         # The lease first, or what is fetched could already be somebody else's; the settler before the
         # consumer, which hands it outcomes; the rest in no order that matters.
@@ -214,19 +205,29 @@ class Worker:
             self._settler.on_commit = lambda _: self._recycling.count(self._settler.committed)
         if not self._recycling.idle:
             self._serve(self._recycling.run, "recycling")
+        self._pausing.queues = self._consumer.queues
         if self._gate is not None:
-            self._gate.start()
-            self._serve(self._gate.run, "gate")
+            self._open_gate()
         if self.app.throttling.available:
-            self._pausing.queues = self._consumer.queues
             self._pausing.look()  # before anything is fetched from a queue that is paused
             self._serve(self._pausing.run, "pausing")
         self._serve(self._consumer.suspects.run, "suspects")
         if self._consumer.batches:
             self._serve(self._consumer.batches.run, "batches")
+        self._remote.prepare()
+        for run, name in self._remote.services():
+            self._serve(run, name)
         self._serve(self._consumer.run, "consumer")
         self._show_reach(True)
         self._announcer.is_ready()
+
+    def _open_gate(self) -> None:
+        """Begin to keep tasks' limits, though no task may have had any at the start."""
+        if self._consumer.gate is None:
+            gate = self._gate or make_gate(self.app, self._runner, self._settler, self.process)
+            self._gate = self._consumer.gate = gate
+            gate.start()
+            self._serve(gate.run, "gate")
 
     def _serve(self, run: Callable[[], None], name: str) -> None:
         def guarded() -> None:
@@ -263,9 +264,7 @@ class Worker:
             self.page.ready = reachable and self._end is None
 
     def _lose_patience(self, away: float) -> None:
-        log.error(
-            "the broker has been away for %.0f s, longer than broker.patience allows: this worker ends", away
-        )
+        log.error("the broker is away for %.0f s, longer than broker.patience allows: this worker ends", away)
         self._finish("unreachable")
 
     def _announce_recycling(self, why: str) -> None:
@@ -284,6 +283,10 @@ class Worker:
     def _fail(self, reason: str) -> None:
         """End if nobody else sees to it: what is leased here and not run would wait as long as we live."""
         self._failed = True
+        self._end_when_told(reason)
+
+    def _end_when_told(self, reason: str) -> None:
+        """End, by whoever started this worker or else by itself."""
         unheard = self.on_finish is None
         self._finish(reason)
         if unheard:
@@ -340,18 +343,15 @@ class Worker:
             self._clean = self._end_settler() and drained
         except Exception:
             log.exception("the worker could not stop in good order")
-        if self._bodies is not None:
-            self._bodies.stop()
-        self._blocked.stop()
-        self._limits.stop()
-        self._housekeeping.stop()
-        self._summary.stop()
-        self._recycling.stop()
-        self._pausing.stop()
-        if self._gate is not None:
-            self._gate.stop()
+        for duty in (
+            self._bodies, self._blocked, self._limits, self._housekeeping, self._summary, self._recycling,
+            self._pausing, self._remote, self._gate,
+        ):  # fmt: skip
+            if duty is not None:
+                duty.stop()
         for service in self._services:
             service.join(1.0)
+        self._remote.close()
         self._let_go()
         self._close_pool()
         self._announcer.has_stopped()

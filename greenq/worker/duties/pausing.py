@@ -56,7 +56,12 @@ class Pausing:
             for name in sorted(self._known - paused):
                 log.info("queue %s is resumed", name)
             self._known = paused
-            self._take_from([name for name in self.queues if name not in paused])
+            self.choose(self.queues)
+
+    def choose(self, queues: Sequence[str]) -> None:
+        """Take from these queues from now on, but for those that are paused."""
+        self.queues = queues
+        self._take_from([name for name in queues if name not in self._known])
 
     def stop(self) -> None:
         """End the duty."""

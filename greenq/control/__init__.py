@@ -1,0 +1,1 @@
+"""Remote control in Celery's format: what workers can be asked and told, and how."""
