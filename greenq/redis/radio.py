@@ -11,19 +11,19 @@ import os
 import time
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 
 from greenq.errors import BrokerError, BrokerUnreachable
 from greenq.radio import Post, Radio, ReplyBox
 from greenq.redis.address import Address
 from greenq.redis.client import Client
-from greenq.redis.failures import Closed, Failure, Late
+from greenq.redis.failures import Failure, Late
 from greenq.redis.keys import Keys
 from greenq.redis.link import Link
+from greenq.redis.listening import CONNECT_WITHIN, PatternListener, literal
 from greenq.redis.opening import open_link
-from greenq.redis.resp import PUSHES, ReplyError, pack
+from greenq.redis.resp import ReplyError
 from greenq.serverfailures import Translation
-from pools import native
 
 __all__ = ["RedisRadio"]
 
@@ -31,25 +31,12 @@ log = logging.getLogger("greenq.control")
 
 _translation = Translation(BrokerError, BrokerUnreachable)
 
-CONNECT_WITHIN = 5.0
-LOOK_EVERY = 5.0
-"""Seconds of silence after which it asks whether the server is still there."""
-PAUSE_FIRST, PAUSE_MOST = 0.05, 2.0
-"""Seconds between attempts to connect again: doubled each time, up to the most."""
 HEARD_WITHIN = 3.0
 """Seconds that `listen` waits for the server's confirmation; later it comes by itself."""
 LONGEST_POST = 16_000_000
 """Bytes; what is longer is not read."""
 KEPT = 60_000
 """Milliseconds after which an answer is dropped that nobody has taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ear:
-    """One subscription."""
-
-    exchange: str
-    heard: Callable[[Post], None]
 
 
 class RedisRadio(Radio):
@@ -64,14 +51,7 @@ class RedisRadio(Radio):
         self._keys = keys
         self._client = client
         self._prefix = f"{keys.prefix}/{address.db}."
-        self._pid = os.getpid()
-        self._ears: dict[str, Ear] = {}
-        """By pattern of channels."""
-        self._confirmed: set[str] = set()
-        self._changed = native.Signal()
-        self._link: Link | None = None
-        self._running = False
-        self._closed = False
+        self._ear = PatternListener(address, "remote control", log)
 
     # ── saying ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,86 +126,27 @@ class RedisRadio(Radio):
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 
     def listen(self, exchange: str, node: str, heard: Callable[[Post], None]) -> None:
-        self._hear_on([self._channel(exchange, "")], Ear(exchange, heard))
+        self._hear_on(exchange, [literal(self._channel(exchange, ""))], heard)
 
     def follow(self, exchange: str, node: str, key: str, heard: Callable[[Post], None]) -> None:
-        channel = self._channel(exchange, key)
-        self._hear_on([channel, f"{channel}.*"], Ear(exchange, heard))
+        channel = literal(self._channel(exchange, key))
+        self._hear_on(exchange, [channel, f"{channel}.*"], heard)
 
-    def _hear_on(self, channels: Sequence[str], ear: Ear) -> None:
-        self._ears.update({_escaped(channel): ear for channel in channels})
-        if not self._running:
-            self._running = True
-            native.start(self._run, "greenq-radio")
-        elif (link := self._link) is not None:
-            try:
-                link.send(pack("PSUBSCRIBE", *self._ears), time.monotonic() + CONNECT_WITHIN)
-            except Failure:
-                link.interrupt()  # it subscribes to all when it connects again
-        deadline = time.monotonic() + HEARD_WITHIN
-        while not self._confirmed.issuperset(self._ears) and time.monotonic() < deadline:
-            self._changed = native.Signal()
-            self._changed.wait(0.05)
+    def _hear_on(self, exchange: str, patterns: Sequence[str], heard: Callable[[Post], None]) -> None:
+        start = self._channel(exchange, "")
 
-    def _run(self) -> None:
-        pause = PAUSE_FIRST
-        while not self._closed:
-            try:
-                link = self._link = open_link(self._address, time.monotonic() + CONNECT_WITHIN, off_hub=True)
-                try:
-                    link.send(pack("PSUBSCRIBE", *self._ears), time.monotonic() + CONNECT_WITHIN)
-                    self._hear(link)
-                finally:
-                    self._link = None
-                    if self._confirmed:
-                        pause = PAUSE_FIRST
-                    self._confirmed.clear()
-                    link.close()
-            except Failure as error:
-                if not self._closed:
-                    log.warning("remote control hears nothing, next attempt in %.2g s: %s", pause, error)
-            except Exception:
-                log.exception("what listens for remote control goes on after an error of its own")
-            if not self._closed:
-                native.Signal().wait(pause)
-                pause = min(pause * 2, PAUSE_MOST)
+        def take(channel: str, raw: bytes) -> None:
+            post = read(raw)
+            if post is not None:
+                post.exchange = exchange
+                post.key = channel.removeprefix(start).lstrip("/")
+                heard(post)
 
-    def _hear(self, link: Link) -> None:
-        silent = False
-        while not self._closed:
-            try:
-                reply = link.next(time.monotonic() + LOOK_EVERY)
-            except Late:
-                if silent:
-                    raise
-                silent = True
-                link.send(pack("PING"), time.monotonic() + CONNECT_WITHIN)
-                continue
-            silent = False
-            if isinstance(reply, ReplyError):
-                raise Failure(f"the server refuses to let us listen: {reply}")
-            if type(reply) in PUSHES or isinstance(reply, list):
-                self._take(reply)
-        raise Closed("it was closed")
-
-    def _take(self, push: list[bytes]) -> None:
-        if push[0] == b"psubscribe":
-            self._confirmed.add(push[1].decode())
-            self._changed.set()
-        elif push[0] == b"pmessage":
-            ear = self._ears.get(push[1].decode())
-            post = read(push[3]) if ear is not None else None
-            if ear is not None and post is not None:
-                key = push[2].decode("utf-8", "replace")
-                post.exchange = ear.exchange
-                post.key = key.removeprefix(self._channel(ear.exchange, "")).lstrip("/")
-                ear.heard(post)
+        with suppress(Late):  # it goes on trying
+            self._ear.listen(patterns, take, time.monotonic() + HEARD_WITHIN)
 
     def close(self) -> None:
-        self._closed = True
-        link = self._link
-        if link is not None and self._pid == os.getpid():
-            link.interrupt()
+        self._ear.close()
 
 
 class RedisBox(ReplyBox):
@@ -280,12 +201,6 @@ class RedisBox(ReplyBox):
 def _box_name(exchange: str, key: str) -> str:
     """The queue in which kombu's clients wait for answers."""
     return f"{key}.{exchange}"
-
-
-def _escaped(channel: str) -> str:
-    """A channel's name as a pattern that fits it alone; a last ``*`` stands for anything."""
-    end = "*" if channel.endswith(".*") else ""
-    return "".join(f"\\{c}" if c in "*?[]\\^" else c for c in channel.removesuffix(end)) + end
 
 
 # ── kombu's envelope ─────────────────────────────────────────────────────────────────────────────────────
