@@ -91,6 +91,10 @@ class GreenQ(AppCanvas, Registry):
         """What behaves differently here than where an adopted application comes from, and what to do."""
         return []
 
+    def origin_settings(self) -> Mapping[str, Any]:
+        """The settings of an adopted application, as a greenq.yaml has them; none for one of greenq's own."""
+        return {}
+
     def middleware(self) -> tuple[Middleware, ...]:
         """What is done around every run, outermost first: the code's, then the configuration's.
 

@@ -9,7 +9,7 @@ import click
 
 from greenq.cli import loading
 from greenq.cli.ending import MISTAKE
-from greenq.cli.options import config_option, json_option
+from greenq.cli.options import app_option, config_option, json_option
 from greenq.cli.screen import show_json, show_table
 from greenq.config import Configuration, load
 from greenq.config.loading import FILE
@@ -88,6 +88,31 @@ def schema() -> None:
     from greenq.config.json_schema import json_schema
 
     click.echo(json.dumps(json_schema(loading.names()), indent=2))
+
+
+@config.command("from-celery", short_help="Write the greenq.yaml of a Celery application.")
+@app_option("The Celery application, as module or module:attribute.")
+@click.pass_context
+def from_celery(ctx: click.Context, app: str | None) -> None:
+    """Print what a Celery application's configuration is in greenq.yaml.
+
+    greenq worker -A goes by the application's own configuration as it is: this is for those who move on.
+    Passwords are not printed; variables take their places.
+
+    \b
+    greenq config from-celery -A proj > greenq.yaml
+    """
+    from greenq.config.transcript import transcript
+
+    if app is None:
+        raise click.UsageError("which application? Say -A module or -A module:attribute", ctx)
+    with loading.client(app, None) as owner:
+        if owner.adopted is None:
+            raise click.UsageError(f"{app} is no Celery application: greenq config show prints its settings")
+        click.echo(f"# The configuration of the {owner.adopted}.")
+        for text, advice in owner.differences():
+            click.echo(f"# {text}: {advice}.")
+        click.echo(transcript(owner.origin_settings()), nl=False)
 
 
 def _resolve(ctx: click.Context, path: str | None) -> Configuration:

@@ -12,7 +12,7 @@ from greenq.app import GreenQ
 from greenq.contrib.celery import stacks
 from greenq.contrib.celery.differences import differences
 from greenq.contrib.celery.exceptions import SoftTimeLimitExceeded
-from greenq.contrib.celery.settings import settings_of
+from greenq.contrib.celery.settings import routes_of, settings_of
 from greenq.contrib.celery.tasks import AdoptedTask, options_of, rate_of
 from greenq.errors import AppError, GreenqError
 from greenq.importing import place_of
@@ -45,6 +45,7 @@ class AdoptedApp(GreenQ):
     def __init__(self, celery: Any, name: str) -> None:
         self.celery = celery
         self.adopted = f"Celery application {name}"
+        self.adopted_from = name
         self._beneath = (f"the Celery application {name}", settings_of(celery))
         routes = self._route if celery.conf.task_routes else None
         code: dict[str, Any] = {} if routes is None else {"routes": routes}
@@ -79,6 +80,12 @@ class AdoptedApp(GreenQ):
     def differences(self) -> list[tuple[str, str]]:
         """What of the application behaves differently under greenq, and what to do about it."""
         return list(differences(self))
+
+    def origin_settings(self) -> dict[str, Any]:
+        """The settings of the Celery application, as a greenq.yaml has them, its routes among them."""
+        made = {"app": self.adopted_from, **settings_of(self.celery)}
+        routes = routes_of(self.celery.conf.task_routes)
+        return made | {"routes": routes} if routes else made
 
     def _adopt(self, original: Any) -> None:
         options = options_of(original)

@@ -214,8 +214,8 @@ MEANINGS: dict[str, Meaning] = {
     "worker_log_format": _LOGS,
     "worker_task_log_datefmt": _LOGS,
     "worker_task_log_format": _LOGS,
-    "worker_redirect_stdouts": _different("what tasks print is printed, and not logged"),
-    "worker_redirect_stdouts_level": _different("what tasks print is printed, and not logged"),
+    "worker_redirect_stdouts": _needless("what tasks print is printed as it is"),
+    "worker_redirect_stdouts_level": _needless("what tasks print is printed as it is"),
     # ── security ─────────────────────────────────────────────────────────────────────────────────────────
     **dict.fromkeys(
         (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from greenq.contrib.celery.addresses import broker_of, results_of
 
-__all__ = ["settings_of"]
+__all__ = ["routes_of", "settings_of"]
 
 NAMES = {
     "application/json": "json", "application/x-yaml": "yaml", "application/x-python-serialize": "pickle",
@@ -17,6 +18,8 @@ NAMES = {
 """The serializers of content types, which ``accept_content`` may have instead of names."""
 KNOWN = ("json", "yaml", "pickle", "msgpack")
 LONGEST_LIMIT = 1e9
+ROUTED = ("queue", "exchange", "routing_key", "priority", "serializer", "compression")
+"""The options that routes of a greenq.yaml can have."""
 
 
 def settings_of(app: Any) -> dict[str, Any]:
@@ -49,6 +52,28 @@ def settings_of(app: Any) -> dict[str, Any]:
         "accept": _accept(conf),
         "queues": {name: about for name, about in queues.items() if about},
     }
+
+
+def routes_of(routes: Any) -> list[dict[str, Any]]:
+    """Those of Celery's routes that are no functions, as a greenq.yaml has them.
+
+    Parameters:
+        routes: ``task_routes``.
+    """
+    if isinstance(routes, Mapping):
+        routes = routes.items()
+    found = []
+    for one in routes if isinstance(routes, list | tuple) or hasattr(routes, "__iter__") else ():
+        if isinstance(one, Mapping):
+            found += routes_of(one)
+        elif isinstance(one, list | tuple) and len(one) == 2 and not isinstance(one[0], list | tuple):
+            match, options = one
+            match = f"re:{match.pattern}" if isinstance(match, re.Pattern) else match
+            options = {"queue": options} if isinstance(options, str) else options
+            found.append({"match": match} | {name: options[name] for name in ROUTED if options.get(name)})
+        elif isinstance(one, list | tuple):
+            found += routes_of(one)
+    return found
 
 
 def seconds(value: Any) -> float | None:
