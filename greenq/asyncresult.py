@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from greenq.errors import GreenqError, ResultStoreError, ResultTimeout
+from greenq.errors import ResultStoreError, ResultTimeout
 from greenq.failures import rebuild
 from greenq.joining import refuse_in_task
 from greenq.message import EXCEPTION_STATES, FAILURE, PENDING, READY_STATES, REVOKED, SUCCESS, Result
@@ -34,6 +34,10 @@ class Source(Protocol):
     @property
     def result_expires(self) -> float | None:
         """Seconds that results are kept; None for ever."""
+
+    @property
+    def control(self) -> Any:
+        """What tells workers."""
 
     def result_from_tuple(self, entry: Any) -> Any:
         """The result that a stored record names."""
@@ -305,17 +309,6 @@ class AsyncResult(ResultTree, Generic[T]):
         self._store().forget((self.id,))
         if self.parent is not None:
             self.parent.forget()
-
-    def revoke(self, terminate: bool = False, signal: str | None = None) -> None:
-        """Refused: greenq cannot yet tell workers to drop a task.
-
-        Raises:
-            GreenqError: always. A mark in the store alone would not keep the task from running.
-        """
-        raise GreenqError(
-            f"task {self.id} cannot be revoked: workers take no remote control yet; "
-            "give the call an expiry (expires=…) or a time_limit, or purge its queue"
-        )
 
     # ── the object itself ────────────────────────────────────────────────────────────────────────────────
 

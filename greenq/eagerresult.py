@@ -107,6 +107,13 @@ class EagerResult(AsyncResult[T]):
     def forget(self) -> None:
         """Nothing is stored, so nothing is dropped."""
 
-    def revoke(self, terminate: bool = False, signal: str | None = None) -> None:
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
         """Replace the outcome by `TaskRevoked`, as Celery does for eager results; nothing is undone."""
         self._state, self._value, self._traceback = REVOKED, TaskRevoked("revoked"), None

@@ -222,15 +222,6 @@ class ResultSet(ResultTree):
         for result in self.results:
             result.forget()
 
-    def revoke(self, terminate: bool = False, signal: str | None = None) -> None:
-        """Refused, as for a single result: greenq cannot yet tell workers to drop a task.
-
-        Raises:
-            GreenqError: always.
-        """
-        for leaf in self._leaves():
-            leaf.revoke(terminate, signal)
-
     # ── the object itself ────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from greenq.errors import IncompleteStream
+from greenq.errors import GreenqError, IncompleteStream
 
 __all__ = ["ResultGraph", "ResultTree", "leaves_of"]
 
@@ -115,6 +115,45 @@ class ResultTree:
     def graph(self) -> ResultGraph:
         """The same as `build_graph`."""
         return self.build_graph()
+
+    # ── revoking ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _leaves(self) -> Iterator[Any]:
+        """The results of single calls that it consists of."""
+        return iter(())
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Keep the task, or all of them, from being run, by one command; see `Control.revoke`.
+
+        Parameters:
+            connection: allowed for Celery's sake and without effect.
+            terminate: also end what runs already, as `signal` (by default SIGTERM) would.
+            wait: wait until workers have answered, up to `timeout` seconds.
+
+        Raises:
+            GreenqError: the result belongs to no application.
+            BrokerError: the broker fails, or carries no remote control.
+        """
+        ids, source = [], None
+        for leaf in self._leaves():
+            if leaf._source is not None:
+                ids.append(leaf.id)
+                source = leaf._source
+            elif leaf is not self:
+                leaf.revoke()
+            else:
+                raise GreenqError(f"task {leaf.id} cannot be revoked: its result has no application")
+        if source is not None:
+            source.control.revoke(
+                ids, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout or 1.0
+            )
 
 
 def leaves_of(results: Iterable[Any]) -> Iterator[Any]:

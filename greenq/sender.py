@@ -18,6 +18,7 @@ from greenq.codecs import Codecs
 from greenq.composer import Composer
 from greenq.config import Configuration, load
 from greenq.config.schema import Settings
+from greenq.control.client import Control
 from greenq.deadletters import DeadLetters
 from greenq.errors import AppError, BrokerError, GreenqError
 from greenq.events.clock import Clock
@@ -72,6 +73,7 @@ class Sender:
         self._opened = False
         self._lock = threading.Lock()
         self.clock = Clock()
+        self.control = Control(self)
         self.throttling = Desk(self._has_ended)
         self._configure({})
         self.number = next(_numbers)

@@ -132,10 +132,9 @@ def test_without_a_store_asking_says_what_to_set() -> None:
         _ = app.AsyncResult("1").state
 
 
-def test_revoking_says_what_to_do_instead() -> None:
-    app, _, _ = recorded_app()
-    with pytest.raises(GreenqError, match="expires"):
-        app.AsyncResult("1").revoke()
+def test_a_result_without_application_cannot_be_revoked() -> None:
+    with pytest.raises(GreenqError, match="no application"):
+        AsyncResult("1", None).revoke()
 
 
 def test_results_compare_by_id() -> None:
