@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from celery import signals  # type: ignore[import-untyped]
@@ -38,7 +40,10 @@ class AdoptedTask(Task[Any, Any]):
 
     def __init__(self, app: Any, original: Any, options: Mapping[str, Any]) -> None:
         self.original = original
-        super().__init__(app, function_of(original), original.name, False, options)
+        # What Celery makes of functions has a header, which is a partial of those that get the task itself.
+        header = getattr(original, "__header__", None)
+        bound = header is None or isinstance(header, partial)
+        super().__init__(app, function_of(original, bound), original.name, bound, options)
         self.__doc__ = original.__doc__
 
     def autoretry(self, exc: BaseException) -> Retry | None:
@@ -46,8 +51,12 @@ class AdoptedTask(Task[Any, Any]):
         return None
 
 
-def function_of(original: Any) -> Callable[..., Any]:
-    """What runs when an adopted task does."""
+def function_of(original: Any, bound: bool) -> Callable[..., Any]:
+    """What runs when an adopted task does.
+
+    Parameters:
+        bound: it gets a first argument, which it has no use for: Celery's function is bound already.
+    """
     function = original if task_has_custom(original, "__call__") else original.run
     begin = beginning_of(original)
     loader = type(original.app.loader)
@@ -64,11 +73,28 @@ def function_of(original: Any) -> Callable[..., Any]:
         except ENDS as error:
             raise translated(error) from error
 
-    run.__name__ = getattr(original, "__name__", None) or original.name.rpartition(".")[2]
-    run.__qualname__ = getattr(original.run, "__qualname__", run.__name__)
-    run.__module__ = type(original).__module__
-    run.__wrapped__ = original.run  # type: ignore[attr-defined]
-    return run
+    def run_bound(_: object, *args: Any, **kwargs: Any) -> Any:
+        return run(*args, **kwargs)
+
+    made: Any = run_bound if bound else run
+    made.__signature__ = _signature(original.run, bound)
+    made.__name__ = getattr(original, "__name__", None) or original.name.rpartition(".")[2]
+    made.__qualname__ = getattr(original.run, "__qualname__", made.__name__)
+    made.__module__ = type(original).__module__
+    function: Callable[..., Any] = made
+    return function
+
+
+def _signature(run: Callable[..., Any], bound: bool) -> inspect.Signature:
+    """The signature of Celery's function; bound, it has one parameter more in front."""
+    try:
+        found = inspect.signature(run)
+    except (TypeError, ValueError):
+        found = inspect.signature(lambda *args, **kwargs: None)
+    if not bound:
+        return found
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    return found.replace(parameters=[first, *found.parameters.values()])
 
 
 def options_of(original: Any) -> dict[str, Any]:
