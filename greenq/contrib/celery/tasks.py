@@ -81,8 +81,8 @@ def function_of(original: Any, bound: bool) -> Callable[..., Any]:
     made.__name__ = getattr(original, "__name__", None) or original.name.rpartition(".")[2]
     made.__qualname__ = getattr(original.run, "__qualname__", made.__name__)
     made.__module__ = type(original).__module__
-    function: Callable[..., Any] = made
-    return function
+    named: Callable[..., Any] = made
+    return named
 
 
 def _signature(run: Callable[..., Any], bound: bool) -> inspect.Signature:
