@@ -149,7 +149,7 @@ class ResultTree:
             elif leaf is not self:
                 leaf.revoke()
             else:
-                raise GreenqError(f"task {leaf.id} cannot be revoked: its result has no application")
+                raise GreenqError(f"task {leaf} cannot be revoked: its result has no application")
         if source is not None:
             source.control.revoke(
                 ids, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout or 1.0

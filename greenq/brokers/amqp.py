@@ -18,6 +18,7 @@ from greenq.amqp.held import Ledger
 from greenq.amqp.inbox import Inbox
 from greenq.amqp.management import Management, Told
 from greenq.amqp.publishing import Publisher
+from greenq.amqp.radio import AmqpRadio
 from greenq.amqp.receiving import Receiver
 from greenq.amqp.settling import Settler
 from greenq.amqp.topology import LEVELS, Topology, count_of, dead_name, delay_name
@@ -25,6 +26,7 @@ from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
 from greenq.exchanges import Shape, broadcast_queue
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+from greenq.radio import Radio
 from greenq.serverfailures import Translation
 
 __all__ = ["AmqpBroker"]
@@ -224,6 +226,10 @@ class AmqpBroker(Broker):
 
     def expect(self, queues: Sequence[str]) -> None:
         self._known.update(dict.fromkeys(queues))
+
+    def radio(self) -> Radio:
+        self._open()
+        return AmqpRadio(self._publisher.line, self._inbox.line)
 
     def depth(self) -> dict[str, Depth]:
         self._open()
