@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from greenq.brokers.base import Broker, Guarantees
+from greenq.brokers.hearing import MemoryRadio
 from greenq.brokers.space import Place, Space, space
 from greenq.errors import BrokerError, ConfigError, GreenqError, PublishError
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+from greenq.radio import Radio
 from greenq.sqlite.settling import check
 from pools import native
 
@@ -48,7 +50,8 @@ class MemoryBroker(Broker):
     )
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
-        self.space: Space = space(name_of(url))
+        self._name = name_of(url)
+        self.space: Space = space(self._name)
         self._process: str | None = None
         self._seconds = 0.0
         self._lock = native.Lock()
@@ -143,6 +146,10 @@ class MemoryBroker(Broker):
 
     def declare(self, queues: Sequence[str]) -> None:
         self._open().declare(queues)
+
+    def radio(self) -> Radio:
+        self._open()
+        return MemoryRadio(self._name)
 
     def depth(self) -> dict[str, Depth]:
         return self._open().depth()

@@ -12,6 +12,7 @@ from functools import partial
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError, PublishTimeout
 from greenq.message import DeadLetter, Delivery, Depth, Message, Settlement
+from greenq.radio import Radio
 from greenq.serverfailures import Translation
 from greenq.sqlite import leases, upkeep
 from greenq.sqlite.claims import Batch, claim, deliveries, take_over
@@ -20,6 +21,7 @@ from greenq.sqlite.envelope import Unreadable, unpack
 from greenq.sqlite.failures import Failure, Late, Unreachable
 from greenq.sqlite.job import AGAIN, Job
 from greenq.sqlite.messages import Sending, promote, sending, store, waits
+from greenq.sqlite.radio import SqliteRadio
 from greenq.sqlite.session import Session
 from greenq.sqlite.settling import charge, check, give_back, reenter, settle
 from pools import native
@@ -230,6 +232,9 @@ class SqliteBroker(Broker):
     def declare(self, queues: Sequence[str]) -> None:
         with _translation:
             self._open().write(lambda session: upkeep.declare(session, queues), self._timeout)
+
+    def radio(self) -> Radio:
+        return SqliteRadio(self._open())
 
     def depth(self) -> dict[str, Depth]:
         with _translation:
