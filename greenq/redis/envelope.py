@@ -5,7 +5,6 @@ Source: kombu.transport.virtual.base (``prepare_message``, ``_inplace_augment_me
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from binascii import Error as Base64Error
@@ -51,12 +50,6 @@ def _read_extended(raw: bytes) -> Any:
     return json.loads(raw, object_hook=object_hook)
 
 
-try:
-    _decode: Any = importlib.import_module("msgspec.json").Decoder().decode
-except ModuleNotFoundError:
-    _decode = None
-
-
 def pack(message: Message) -> bytes:
     """Write a message as Celery's producer does.
 
@@ -99,12 +92,6 @@ def unpack(queue: str, raw: bytes) -> Message:
     try:
         if _MARKER in raw:
             found = _read_extended(raw)
-        elif _decode is not None:
-            try:
-                found = _decode(raw)
-            except ValueError:
-                # The standard decoder may take it: NaN, lone surrogates, numbers beyond a float.
-                found = json.loads(raw.decode())
         else:
             # The scanner alone, as json.loads makes three calls of it; that takes outer white space, too, and
             # has the errors.
