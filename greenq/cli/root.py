@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "result": ("greenq.cli.result", "Show the state of the call with this ID, and what it returned."),
     "tasks": ("greenq.cli.tasks", "List an application's tasks with their signatures."),
     "queues": ("greenq.cli.queues", "Look into queues, pause and empty them."),
+    "inspect": ("greenq.cli.inspect", "Ask running workers what they do."),
+    "control": ("greenq.cli.control", "Tell running workers what to do."),
     "dead": ("greenq.cli.dead", "Look after messages that were given up."),
     "config": ("greenq.cli.config", "Make, check and explain the configuration."),
     "doctor": (
