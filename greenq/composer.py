@@ -130,6 +130,11 @@ class Composer:
             {"correlation_id": id, "reply_to": options.get("reply_to") or self.reply_to},
             priority, due, embed_of(options),
         )  # fmt: skip
+        # What the caller wants shown may look as if there were nothing to show.
+        if "argsrepr" in options:
+            headers["argsrepr"] = options["argsrepr"]
+        if "kwargsrepr" in options:
+            headers["kwargsrepr"] = options["kwargsrepr"]
         exchange, key = plan.exchange, plan.routing_key
         if "exchange" in options or "routing_key" in options:
             exchange, key = self._planner.address(

@@ -163,6 +163,9 @@ class ResultStoreError(GreenqError):
 class ChordError(GreenqError):
     """A member of the chord failed, or its body could not be sent."""
 
+    member: str | None = None
+    """The id of the member that failed, in the process that found out."""
+
 
 class ResultTimeout(GreenqError, TimeoutError):
     """The result did not arrive in time; the task may still be running."""

@@ -9,9 +9,11 @@ from typing import Any
 from greenq.message import Message
 from greenq.protocol import EMBED, HEADERS, TaskCall
 
-__all__ = ["Request", "current", "direct", "entering"]
+__all__ = ["AGAIN", "Request", "current", "direct", "entering"]
 
-_OWN = frozenset({*HEADERS, "compression"})
+AGAIN = "redelivered"
+"""The header of a message that its task gave back; kombu has it, too."""
+_OWN = frozenset({*HEADERS, "compression", AGAIN})
 
 
 class Request:
@@ -299,7 +301,7 @@ class Request:
             "exchange": "",
             "routing_key": self.message.queue,
             "priority": self.message.priority,
-            "redelivered": self.attempts > 0,
+            "redelivered": self.attempts > 0 or bool(self.fields.get(AGAIN)),
         }
 
     def _property(self, name: str) -> str | None:

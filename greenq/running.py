@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
 from greenq.errors import GreenqError, MaxRetriesExceeded, Reject, Retry, TaskSignal
 from greenq.failures import describe
-from greenq.message import EXCEPTION_STATES, Result
+from greenq.message import EXCEPTION_STATES, READY_STATES, Result
 from greenq.optionchecks import check_call
 from greenq.options import NextOptions, TaskOptions
 from greenq.request import Request, current, direct
@@ -80,6 +80,8 @@ class RunningTask:
         result = Result(
             task_id or request.id, state, value, expires=keep.expires, reply_to=request.reply_to or None
         )
+        if state in READY_STATES:
+            result.date_done = datetime.now(UTC).isoformat()
         store.encode(result)
         store.put((result,), keep.timeout)
 

@@ -15,7 +15,7 @@ from greenq.canvas.replacing import Replacing
 from greenq.classhooks import ClassHooks
 from greenq.eager import run as run_eagerly
 from greenq.eagerresult import EagerResult
-from greenq.errors import InvalidTaskArguments, MaxRetriesExceeded
+from greenq.errors import BrokerError, InvalidTaskArguments, MaxRetriesExceeded
 from greenq.joining import deny_join_result
 from greenq.lifecycle import Lifecycle
 from greenq.optionchecks import check_call, check_declared, option_names
@@ -54,6 +54,8 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
         is_coroutine: its function is an ``async def``.
     """
 
+    OperationalError = BrokerError
+    """Celery's name for what is raised where the broker is away."""
     base_options: Mapping[str, Any] = {}
     """The options that a base class sets as class attributes, for the tasks that name it as `base`."""
     lifecycle_kind: ClassVar[type[Lifecycle]] = Lifecycle

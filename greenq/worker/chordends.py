@@ -23,7 +23,7 @@ from greenq.errors import (
     PublishError,
     PublishTimeout,
 )
-from greenq.failures import describe, rebuild
+from greenq.failures import describe, rebuild, text_of
 from greenq.message import FAILURE, REVOKED, Message
 from greenq.protocol import EMBED, HEADERS, TaskCall
 from greenq.request import Request
@@ -39,6 +39,8 @@ FAILED = frozenset({FAILURE, REVOKED})
 """States of members that let the chord fail."""
 AT_FAULT = (EncodeError, InvalidOption, InvalidTaskArguments, PublishError)
 """What is raised for a body that can never be sent, however often it is tried."""
+AFTER = "The above exception was the direct cause of the following exception:"
+"""As Python writes it between two tracebacks."""
 DEEPEST = 100
 """Groups inside groups; more is no workflow but an attack."""
 
@@ -70,7 +72,7 @@ class ChordEnds:
             values = self._joined(chord)
         except ChordError as error:
             log.error("chord %a failed: %s", chord.group, error)
-            return self._fail(chord, error)
+            return self._fail(chord, error, self._trace(error))
         if not self._store.extend_claim(chord, self.timeout):
             log.warning("the body of chord %a is sent by another process", chord.group)
             return None
@@ -80,7 +82,7 @@ class ChordEnds:
             raise
         except AT_FAULT as error:
             log.error("the body of chord %a cannot be sent: %s", chord.group, error)
-            return self._fail(chord, ChordError(f"Callback error: {error!r}"))
+            return self._fail(chord, ChordError(f"Callback error: {error!r}"), None)
         self._store.close_chord(chord, self.timeout)
         return None
 
@@ -125,7 +127,16 @@ class ChordEnds:
 
     # ── failure ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _fail(self, chord: DueChord, error: ChordError) -> None:
+    def _trace(self, error: ChordError) -> str:
+        """The traceback of the member that failed, if it is stored by now, and what came of it."""
+        cause = error.__cause__
+        before = "" if cause is None else f"{type(cause).__name__}: {text_of(cause)}"
+        if error.member is not None:
+            found = self._store.get([error.member], self.timeout).get(error.member)
+            before = (found and found.traceback) or before
+        return f"{before.rstrip()}\n\n{AFTER}\n\n{type(error).__name__}: {error}\n"
+
+    def _fail(self, chord: DueChord, error: ChordError, trace: str | None) -> None:
         """Let the body fail, and all that was to follow it."""
         following = Following()
         following.doomed = doomed(chord.body)
@@ -135,9 +146,9 @@ class ChordEnds:
         for one in following.doomed:
             self._followups.count_signature(following, one.signature, described)
             if one.errbacks:
-                self._followups.call_errbacks(following, _stand_in(one, chord), one.errbacks, reason, None)
+                self._followups.call_errbacks(following, _stand_in(one, chord), one.errbacks, reason, trace)
         parts = self._records.parts(following)
-        results = self._records.failures(following, reason, None)
+        results = self._records.failures(following, reason, trace)
         if not self._store.extend_claim(chord, self.timeout):
             return
         self._send(following.publishes)
@@ -155,6 +166,7 @@ def _failure(id: str, value: Any) -> ChordError:
     cause = rebuild(value)
     error = ChordError(f"Dependency {id} raised {cause!r}")
     error.__cause__ = cause
+    error.member = id
     return error
 
 

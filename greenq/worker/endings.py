@@ -38,7 +38,7 @@ from greenq.message import (
     Verdict,
 )
 from greenq.protocol import EMBED, is_storable
-from greenq.request import Request
+from greenq.request import AGAIN, Request
 from greenq.worker.followups import FollowUps
 from greenq.worker.handlers import Handler
 from greenq.worker.records import Records, now, reply_to_of
@@ -68,6 +68,7 @@ class Endings:
     def __init__(self, records: Records, followups: FollowUps) -> None:
         self.records = records
         self._followups = followups
+        self._stores = followups.stores
 
     # ── the function was run ─────────────────────────────────────────────────────────────────────────────
 
@@ -75,7 +76,8 @@ class Endings:
         """It returned: SUCCESS with its value; acknowledged. What follows it in a workflow is sent."""
         if request.embed is not EMBED:
             return self._succeeded_in_workflow(delivery, handler, request, value)
-        if not handler.store_result or request.fields.get("ignore_result"):
+        ignored = request.fields.get("ignore_result")
+        if ignored or (not handler.store_result and (ignored is None or not self._stores)):
             # The most frequent end of all: without the call of `_ack`.
             return Outcome(
                 delivery, settlement=Settlement(delivery, Verdict.ACK) if handler.acks_late else None
@@ -130,6 +132,11 @@ class Endings:
         """
         log.info("%s is rejected, as it asked: %s", _name(request), text_of(signal))
         settlement = None
+        message = delivery.message
+        if handler.acks_late and signal.requeue and message is not None and not message.headers.get(AGAIN):
+            # Not as it is: the task must be able to see that it comes again, or it would reject it for ever.
+            marked = replace(message, headers={**message.headers, AGAIN: True})
+            return Outcome(delivery, (marked,), None, self._ack(delivery, handler), REJECTED)
         if handler.acks_late:
             verdict = Verdict.REQUEUE if signal.requeue else Verdict.DEAD
             reason = f"rejected by the task: {plain(str(signal.reason))[:LONGEST]}"
@@ -295,7 +302,8 @@ class Endings:
             following = self._followups.of_success(request, value, SUCCESS)
             parts = self.records.parts(following)
             result = None
-            if handler.store_result and not request.fields.get("ignore_result"):
+            ignored = request.fields.get("ignore_result")
+            if self._stores and not (not handler.store_result if ignored is None else ignored):
                 result = self.records.result(request, SUCCESS, value)
                 self.records.encode(result)
         except GreenqError as error:

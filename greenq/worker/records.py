@@ -66,7 +66,12 @@ class Records:
         self, handler: Handler, request: Request, state: str, error: BaseException, trace: str | None
     ) -> Result | None:
         """The record of an exception, encoded; None if it is not kept."""
-        if not handler.store_errors or (request.fields.get("ignore_result") and handler.store_result):
+        ignored = request.fields.get("ignore_result")
+        if ignored is False:
+            kept = self.store() is not None
+        else:
+            kept = handler.store_errors and not (ignored and handler.store_result)
+        if not kept:
             return None
         result = self.result(request, state, describe(error))
         result.traceback = trace
@@ -169,6 +174,8 @@ def _extra(request: Request, extended: bool) -> dict[str, Any]:
             "worker": request.hostname, "retries": request.retries,
             "queue": request.message.queue if request.message is not None else None,
         }  # fmt: skip
+        if fields.get("stamped_headers"):
+            extra |= {"stamped_headers": fields["stamped_headers"]} | (fields.get("stamps") or {})
     return extra
 
 

@@ -15,19 +15,32 @@ import pytest
 from tests.servers import shared_redis
 
 ROOT = Path(__file__).parents[3]
-PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
+PROGRAMS = sorted((Path(__file__).parent / "programs").rglob("*.py"))
 
 
-def run(library: str) -> dict[str, Any]:
-    """What came of each program under a library."""
+def begin(library: str) -> subprocess.Popen[str]:
+    """Run the programs under a library."""
     command = [sys.executable, "-m", "tests.greenq.parity.side", library, shared_redis().empty()]
-    ended = subprocess.run(
+    return subprocess.Popen(
         [*command, *map(str, PROGRAMS)],
-        cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"C_FORCE_ROOT": "1"},
     )  # fmt: skip
-    assert ended.returncode == 0, f"{library}:\n{ended.stderr[-6000:]}"
-    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+
+
+def both() -> dict[str, dict[str, Any]]:
+    """What came of each program under each library; the two run side by side."""
+    begun = {library: begin(library) for library in ("celery", "greenq")}
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for library, process in begun.items():
+            stdout, stderr = process.communicate(timeout=300)
+            assert process.returncode == 0, f"{library}:\n{stderr[-6000:]}"
+            found[library] = json.loads(stdout.splitlines()[-1])
+    finally:
+        for process in begun.values():
+            process.kill()
+            process.wait()
     return found
 
 
@@ -35,14 +48,14 @@ def run(library: str) -> dict[str, Any]:
 def sides(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, dict[str, Any]]:
     """What came of each program by library."""
     if worker_id == "master":
-        return {library: run(library) for library in ("celery", "greenq")}
+        return both()
     path = tmp_path_factory.getbasetemp().parent / "parity.json"
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
         if not text:
-            text = json.dumps({library: run(library) for library in ("celery", "greenq")})
+            text = json.dumps(both())
             file.write(text)
     found: dict[str, dict[str, Any]] = json.loads(text)
     return found

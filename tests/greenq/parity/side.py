@@ -5,7 +5,8 @@
 A program is written for Celery; under greenq only its import lines are changed. It finds `app` and `log` (a
 list that is compared, too) among its names, and has a function `main` that makes calls and returns what is to
 be compared by name: results, which are waited for and looked up as they are stored, or plain values. A
-function `after`, if there is one, is called with them when all have ended; what it returns is added.
+function `after`, if there is one, is called with them when all have ended; what it returns is added. Programs
+in a directory `extended` have an application that stores extended results.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 import redis
 
 PATIENCE = 60.0
+ACCEPT = ["json", "yaml", "msgpack", "pickle"]
 IMPORTS = (
     (r"^from celery import Celery\b", "from greenq import GreenQ"),
     (r"^from celery\.exceptions import", "from greenq.errors import"),
@@ -67,18 +69,19 @@ def greenq_worker(app: Any) -> Iterator[None]:
             worker.stop(PATIENCE)
 
 
-def make(library: str, url: str) -> Any:
+def make(library: str, url: str, extended: bool) -> Any:
     if library == "celery":
         from celery import Celery
 
         app = Celery("parity", broker=url, backend=url)
         app.conf.update(
-            task_acks_late=True, worker_hijack_root_logger=False, broker_connection_retry_on_startup=True
-        )
+            task_acks_late=True, worker_hijack_root_logger=False, broker_connection_retry_on_startup=True,
+            accept_content=ACCEPT, result_extended=extended,
+        )  # fmt: skip
         return app
     from greenq import GreenQ
 
-    return GreenQ("parity", broker=url, results=url)
+    return GreenQ("parity", broker=url, results={"url": url, "extended": extended}, accept=ACCEPT)
 
 
 def load(library: str, path: Path, app: Any) -> ModuleType:
@@ -132,6 +135,8 @@ class Normal:
     def __call__(self, value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             return {str(name): self(one, str(name)) for name, one in value.items()}
+        if key == "stamped_headers" and value:
+            value = sorted(value)  # Celery has them in a set
         if isinstance(value, list | tuple):
             return [self(one, key) for one in value]
         if isinstance(value, BaseException):
@@ -153,7 +158,8 @@ class Normal:
 
 
 def run(library: str, url: str, paths: list[Path]) -> dict[str, Any]:
-    app = make(library, url)
+    """What came of programs that share an application."""
+    app = make(library, url, paths[0].parent.name == "extended")
     modules = [load(library, path, app) for path in paths]
     client = redis.Redis.from_url(url)
     found = {}
@@ -174,4 +180,8 @@ def run(library: str, url: str, paths: list[Path]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     threading.current_thread().name = "parity"
-    print(json.dumps(run(sys.argv[1], sys.argv[2], [Path(path) for path in sys.argv[3:]])))
+    programs = [Path(path) for path in sys.argv[3:]]
+    found = {}
+    for folder in dict.fromkeys(path.parent for path in programs):
+        found |= run(sys.argv[1], sys.argv[2], [path for path in programs if path.parent == folder])
+    print(json.dumps(found))

@@ -266,7 +266,12 @@ class TestChords:
         assert isinstance(error, ChordError)
         assert str(error) == "Dependency m raised ValueError('no')"
         until(lambda: len(place.notes) == 2, "the errbacks")
-        assert (result.id, repr(error), None) in place.notes
+        [told] = [note for note in place.notes if len(note) == 3]
+        assert told[:2] == (result.id, repr(error))
+        # Of the member that failed, too: the chord has nothing else to show.
+        assert told[2] == place.record(result.id).traceback
+        assert "ValueError: no" in told[2]
+        assert told[2].endswith(f"ChordError: {error}\n")
         assert result.id in place.notes
 
     def test_a_member_that_comes_too_late_fails_the_body(self, place: Place) -> None:
