@@ -54,7 +54,7 @@ class ReceivedRequest:
     """
 
     def __init__(self, request: Request, app: Any) -> None:
-        context = context_of(request)
+        self._context = context = context_of(request)
         self.app = app
         self.id = self.task_id = request.id
         self.type = request.task
@@ -68,6 +68,12 @@ class ReceivedRequest:
         self.root_id, self.parent_id = request.root_id, request.parent_id
         self.reply_to, self.correlation_id = request.reply_to, request.correlation_id
         self.message = request.message
+
+    def __getattr__(self, name: str) -> Any:
+        """The other fields are those that the task will see, as `stamps`."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._context, name)
 
     def __repr__(self) -> str:
         return f"<Request: {self.name}[{self.id}]>"

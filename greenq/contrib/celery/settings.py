@@ -18,6 +18,7 @@ NAMES = {
 """The serializers of content types, which ``accept_content`` may have instead of names."""
 KNOWN = ("json", "yaml", "pickle", "msgpack")
 LONGEST_LIMIT = 1e9
+LEAST_MEMORY = 1024 * 1024
 ROUTED = ("queue", "exchange", "routing_key", "priority", "serializer", "compression")
 """The options that routes of a greenq.yaml can have."""
 
@@ -36,7 +37,7 @@ def settings_of(app: Any) -> dict[str, Any]:
     if conf.worker_max_tasks_per_child:
         worker["max_tasks"] = int(conf.worker_max_tasks_per_child)
     if conf.worker_max_memory_per_child:
-        worker["max_memory"] = int(conf.worker_max_memory_per_child) * 1024
+        worker["max_memory"] = max(int(conf.worker_max_memory_per_child) * 1024, LEAST_MEMORY)
     if conf.worker_soft_shutdown_timeout:
         worker["shutdown_timeout"] = float(conf.worker_soft_shutdown_timeout)
     return {
@@ -86,6 +87,9 @@ def seconds(value: Any) -> float | None:
 
 
 def _tasks(conf: Any) -> dict[str, Any]:
+    hard, soft = seconds(conf.task_time_limit), seconds(conf.task_soft_time_limit)
+    if hard is not None and soft is not None and soft > hard:
+        soft = None  # Celery has no objection, and never comes to it
     return {
         "serializer": _serializer(conf.task_serializer),
         "compression": conf.task_compression or None,
@@ -93,8 +97,8 @@ def _tasks(conf: Any) -> dict[str, Any]:
         "acks_late": bool(conf.task_acks_late),
         "ignore_result": bool(conf.task_ignore_result),
         "track_started": bool(conf.task_track_started),
-        "time_limit": seconds(conf.task_time_limit),
-        "soft_time_limit": seconds(conf.task_soft_time_limit),
+        "time_limit": hard,
+        "soft_time_limit": soft,
         "priority": _priority(conf.task_default_priority),
         "inherit_priority": bool(conf.task_inherit_parent_priority),
         "eager": bool(conf.task_always_eager),
