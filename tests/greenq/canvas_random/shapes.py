@@ -11,10 +11,12 @@ from zlib import crc32
 
 from greenq.canvas import chain, chord, group
 
-__all__ = ["Failed", "Shape", "digest", "make"]
+__all__ = ["ERRBACKS", "RETRIES", "Failed", "Shape", "digest", "make"]
 
 DEEPEST = 5
 RETRIES = 2
+ERRBACKS = 1000
+"""An errback's number is that of its call, and this."""
 
 
 class Failed(Exception):
@@ -33,15 +35,18 @@ class Shape:
     Parameters:
         kind: ``call``, ``retried``, ``failing``, ``chain``, ``group`` or ``chord``.
         number: of a call; no other has it.
+        errback: of a failing call: ``sent`` gets the call's id in a message, ``told`` is called where it
+            failed; or none.
         parts: of a chain its steps, of a group its members, of a chord its members and then its body.
     """
 
     kind: str
     number: int = 0
+    errback: str = ""
     parts: list[Shape] = field(default_factory=list)
 
     def value(self, given: tuple[Any, ...], runs: Counter[int]) -> Any:
-        """What it comes to, given what came before; counts how often each call runs.
+        """What it comes to, given what came before; counts how often each call and each errback runs.
 
         Raises:
             Failed: it does.
@@ -56,6 +61,8 @@ class Shape:
             return self.parts[-1].value((self._all(self.parts[:-1], given, runs),), runs)
         runs[self.number] += 1 + RETRIES * (self.kind == "retried")
         if self.kind == "failing":
+            if self.errback:
+                runs[self.number + ERRBACKS] += 1
             raise Failed("ValueError")
         return digest(*given, self.number)
 
@@ -72,7 +79,37 @@ class Shape:
             raise Failed("ChordError")
         return values
 
-    def signature(self, call: Callable[[str, int], Any]) -> Any:
+    def expectation(self) -> tuple[Any, Counter[int]]:
+        """What it comes to, or the name of its exception; and how often each part of it runs."""
+        runs: Counter[int] = Counter()
+        try:
+            return self.value((), runs), runs
+        except Failed as failed:
+            return failed.args[0], runs
+
+    def unjudged(self, runs: Counter[int]) -> set[int]:
+        """The errbacks of calls that never run: a chord's body calls them where its header failed."""
+        return {call.number + ERRBACKS for call in self.calls() if not runs[call.number]}
+
+    def calls(self) -> list[Shape]:
+        """All single calls in it."""
+        return [self] if not self.parts else [call for part in self.parts for call in part.calls()]
+
+    def after_bodies(self, bodies: set[int], after: bool = False) -> bool:
+        """Add the numbers of the calls that a chord's body is or sends; whether what follows it is such."""
+        if not self.parts:
+            if after:
+                bodies.add(self.number)
+            return after
+        if self.kind == "chain":
+            for part in self.parts:
+                after = part.after_bodies(bodies, after)
+            return after
+        for part in self.parts:
+            part.after_bodies(bodies, after or (self.kind == "chord" and part is self.parts[-1]))
+        return True
+
+    def signature(self, call: Callable[[Shape], Any]) -> Any:
         """It as a signature; `call` makes those of single tasks."""
         if self.kind == "chain":
             return chain(*(part.signature(call) for part in self.parts))
@@ -81,7 +118,7 @@ class Shape:
         if self.kind == "chord":
             *members, body = [part.signature(call) for part in self.parts]
             return chord(members, body)
-        return call(self.kind, self.number)
+        return call(self)
 
 
 class Maker:
@@ -94,7 +131,8 @@ class Maker:
     def call(self) -> Shape:
         self._numbers += 1
         kind = self._random.choices(("call", "retried", "failing"), (20, 3, 1))[0]
-        return Shape(kind, self._numbers)
+        errback = self._random.choice(("", "sent", "told")) if kind == "failing" else ""
+        return Shape(kind, self._numbers, errback)
 
     def some(self, depth: int) -> list[Shape]:
         return [self.any(depth + 1) for _ in range(self._random.randint(2, 3))]

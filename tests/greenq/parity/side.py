@@ -135,7 +135,7 @@ class Normal:
     def __call__(self, value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             return {str(name): self(one, str(name)) for name, one in value.items()}
-        if key == "stamped_headers" and value:
+        if key == "stamped_headers" and isinstance(value, list):
             value = sorted(value)  # Celery has them in a set
         if isinstance(value, list | tuple):
             return [self(one, key) for one in value]
