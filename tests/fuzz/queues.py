@@ -7,7 +7,9 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 from greenq.amqp.address import parse as parse_amqp
 from greenq.amqp.envelope import Unreadable as AmqpUnreadable
@@ -33,6 +35,8 @@ __all__ = ["QUEUES", "AmqpQueue", "Queue", "RedisQueue", "SqliteQueue"]
 
 ODD = 20
 """Messages of each batch that RabbitMQ itself may be unable to read."""
+ODDLY = b"odd "
+"""How their bodies begin."""
 PICKLE = b"python-serialize"
 """Spoiled pickles may do anything: they are left to the readers, which run with bounded memory."""
 
@@ -162,7 +166,6 @@ class AmqpQueue(Queue):
         self._publisher = Publisher(self._address, Topology(self._address), "fuzz")
         self._made: list[tuple[bytes, bytes, Delivery]] = []
         self._odd: list[tuple[bytes, bytes]] = []
-        self._put: set[bytes] = set()
         self._number = 0
         self._app = application(url, "memory://letters")
 
@@ -184,7 +187,7 @@ class AmqpQueue(Queue):
             self._made.append((header, body, Delivery(message, "celery", ())))
         elif len(self._odd) < ODD:
             # Few are taken by the server, and it does not always say so: nobody can tell which will come.
-            self._odd.append((header, b"odd %d" % self._number))
+            self._odd.append((header, ODDLY + b"%d" % self._number))
 
     def put(self) -> list[tuple[bytes, Delivery]]:
         made, self._made = self._made, []
@@ -193,11 +196,20 @@ class AmqpQueue(Queue):
         errors = self._publisher.send(self._publisher.line.session(deadline), parcels, deadline)
         assert errors == [None] * len(made), next(error for error in errors if error)
         odd, self._odd = self._odd, []
-        self._put.update(body for _, body, _ in made)
-        self._put.update(body for _, body in odd)
         for header, body in odd:
             self._put_odd(header, body)
-        return [(body, delivery) for _, body, delivery in made]
+        return [
+            (self._name(delivery.message.headers, body), delivery)
+            for _, body, delivery in made
+            if delivery.message is not None
+        ]
+
+    @staticmethod
+    def _name(headers: Mapping[str, Any], body: bytes) -> bytes:
+        """Its id, too: what follows from others may have the same body."""
+        if body.startswith(ODDLY):
+            return body
+        return f"{headers.get('id')!r:.200} ".encode("utf-8", "backslashreplace") + body
 
     def _put_odd(self, header: bytes, body: bytes) -> None:
         """Send one that the server may answer by ending the connection, or never."""
@@ -213,11 +225,7 @@ class AmqpQueue(Queue):
         found: Counter[bytes] = Counter()
         for letter in self._app.broker.dead("celery", 1_000_000):
             if letter.message is not None:
-                body = letter.message.body
-                # What followed from those that were put is known by its id.
-                found[
-                    body if body in self._put else f"{letter.message.headers.get('id')} ".encode() + body
-                ] += 1
+                found[self._name(letter.message.headers, letter.message.body)] += 1
             else:
                 size = int.from_bytes(letter.raw[:4], "big")
                 found[letter.raw[4 + size :]] += 1
