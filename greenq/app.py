@@ -87,6 +87,10 @@ class GreenQ(AppCanvas, Registry):
         super().override(overrides, config)
         self._resolved = None
 
+    def set_up_logs(self) -> bool:
+        """Let an adopted application set up logging in a worker's process, if it wants; whether it has."""
+        return False
+
     def differences(self) -> list[tuple[str, str]]:
         """What behaves differently here than where an adopted application comes from, and what to do."""
         return []

@@ -25,6 +25,7 @@ def set_up(reference: str, overrides: dict[str, tuple[Any, str]], config: str | 
     app = load_app(reference)
     app.override(overrides, config)
     app.load_tasks()
-    logs.setup(app.settings.log, node)
+    if not app.set_up_logs():
+        logs.setup(app.settings.log, node)
     become(Runner(app, node, bind), lambda: process_begins(node))
     LAST_ACTS.append(process_ends)

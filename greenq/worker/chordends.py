@@ -146,7 +146,9 @@ class ChordEnds:
         for one in following.doomed:
             self._followups.count_signature(following, one.signature, described)
             if one.errbacks:
-                self._followups.call_errbacks(following, _stand_in(one, chord), one.errbacks, reason, trace)
+                stand_in = _stand_in(one, chord)
+                self._followups.call_errbacks(following, stand_in, one.errbacks, reason, trace)
+                one.children = stand_in.children_as_tuples()
         parts = self._records.parts(following)
         results = self._records.failures(following, reason, trace)
         if not self._store.extend_claim(chord, self.timeout):

@@ -326,7 +326,7 @@ class Endings:
         if request.embed is EMBED:
             return outcome
         try:
-            following = self._followups.of_failure(request, error, trace, outside)
+            following = self._followups.of_failure(request, error, trace, outside, outcome.result)
             outcome.publishes += tuple(following.publishes)
             outcome.openings = tuple(following.openings)
             outcome.parts = self.records.parts(following)

@@ -21,7 +21,7 @@ from greenq.canvas.sending import compose_signature
 from greenq.chords import ChordOpening, ChordPart
 from greenq.errors import GreenqError, MessageError
 from greenq.failures import describe, text_of
-from greenq.message import FAILURE, Delivery, Message
+from greenq.message import FAILURE, Delivery, Message, Result
 from greenq.optionchecks import listed
 from greenq.protocol import EMBED, read
 from greenq.request import Request
@@ -42,11 +42,13 @@ class Doomed:
     Parameters:
         signature: its signature; it has an id.
         errbacks: what was linked to it.
+        children: the results of the errbacks that were sent, as results keep them.
     """
 
     id: str
     signature: Mapping[str, Any]
     errbacks: list[Any]
+    children: list[Any] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ class FollowUps:
         error: BaseException,
         trace: str | None,
         outside: bool = False,
+        record: Result | None = None,
     ) -> Following:
         """What follows an exception: the chain's rest and the chord fail too, and errbacks are called.
 
@@ -141,6 +144,7 @@ class FollowUps:
         Parameters:
             trace: the traceback as text.
             outside: no call of the pool goes on in which they could be called: it is done aside.
+            record: the failure, which is stored before an errback is called that may look for it.
         """
         following = Following()
         embed = request.embed
@@ -150,8 +154,20 @@ class FollowUps:
             following.doomed += doomed(link)
         for one in following.doomed:
             self.count_signature(following, one.signature, described)
-        self.call_errbacks(following, request, embed.get("errbacks") or (), error, trace, outside)
+        errbacks = embed.get("errbacks") or ()
+        if record is not None and any(map(self._takes_more_than_an_id, errbacks)):
+            self._store_now(record)
+        self.call_errbacks(following, request, errbacks, error, trace, outside)
         return following
+
+    def _store_now(self, record: Result) -> None:
+        store = self._app.results
+        try:
+            if store is not None:
+                store.put((record,), self._app.settings.results.timeout)
+        except GreenqError as problem:
+            # It is stored with the task's end in any case.
+            log.warning("the errbacks of %a are called before its failure is stored: %s", record.id, problem)
 
     def of_revocation(self, request: Request, state: str, error: BaseException) -> Following:
         """What follows when a task is not run at all: its chord fails; nothing else, as in Celery."""

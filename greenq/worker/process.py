@@ -79,7 +79,8 @@ def run(spec: dict[str, Any]) -> int:
         overrides=overrides(spec),
         config=spec["config"],
     )
-    logs.setup(app.settings.log, worker.node)
+    if not app.set_up_logs():
+        logs.setup(app.settings.log, worker.node)
     worker.on_finish = listener.post
     worker.on_recycle = lambda why: line.tell(recycle=why)
     worker.start()

@@ -118,6 +118,7 @@ class Records:
         found = []
         for one in following.doomed:
             result = Result(one.id, FAILURE, describe(error), trace, date_done=now(), expires=self.expires)
+            result.children = one.children
             options = one.signature.get("options") or {}
             result.extra = {name: options[name] for name in ("group_id", "parent_id") if options.get(name)}
             if self._extended:

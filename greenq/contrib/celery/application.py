@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from celery import signals  # type: ignore[import-untyped]
 from celery.result import ResultBase  # type: ignore[import-untyped]
 
 from greenq.app import GreenQ
@@ -76,6 +77,13 @@ class AdoptedApp(GreenQ):
             if name not in self.tasks:
                 self._adopt(task)
         stacks.install(app)
+
+    def set_up_logs(self) -> bool:
+        """Let the receivers of Celery's `setup_logging` do it, if there are any; whether there are."""
+        level = logging.getLevelNamesMapping()[self.settings.log.level.upper()]
+        conf = self.celery.conf
+        about = {"loglevel": level, "logfile": None, "format": conf.worker_log_format, "colorize": False}
+        return bool(signals.setup_logging.send(sender=None, **about))
 
     def differences(self) -> list[tuple[str, str]]:
         """What of the application behaves differently under greenq, and what to do about it."""

@@ -165,7 +165,7 @@ def failing(text: str) -> None:
 
 @app.task  # type: ignore[untyped-decorator]
 def told(request: Any, exc: BaseException, traceback: str) -> None:
-    note("errback", request.id, repr(exc))
+    note("errback", request.id, repr(exc), app.AsyncResult(request.id).state)
 
 
 @app.task(bind=True)  # type: ignore[untyped-decorator]
