@@ -72,16 +72,17 @@ def raised(call, *args, **kwargs):
 
 def heard():
     """The states that are told to who waits; the task goes on once each was heard."""
-    messages = []
+    messages, result = [], hello.delay(1, 1)
 
     def on_message(message):
         told = [message["status"], message["result"]]
+        if message["task_id"] != result.id:
+            return  # Celery tells of all results that this process waits for
         if told[0] == "PROGRESS":
             steps[told[1]["progress"]].set()
         if told not in messages and told != ["PROGRESS", {"progress": 10}]:
             messages.append(told)
 
-    result = hello.delay(1, 1)
     while result.state != "PROGRESS":
         time.sleep(0.01)
     steps[10].set()
