@@ -82,6 +82,7 @@ class DueChord:
         claim: names this process's turn.
         body, sender: see `ChordPart`.
         expires: seconds that the ends of its body are kept, if it fails.
+        failed: its body will never run. A store that Celery's clients read keeps what its members left.
     """
 
     group: str
@@ -89,3 +90,4 @@ class DueChord:
     body: dict[str, Any]
     sender: dict[str, Any]
     expires: float | None = None
+    failed: bool = False

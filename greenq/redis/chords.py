@@ -18,6 +18,8 @@ CHUNK, CHUNK_BYTES = 2000, 4_000_000
 """Members, and the bytes of what they returned, in one round trip."""
 FIRST = 50
 """Members in the first one: it is not known yet how large they are."""
+FAILED_KEPT = 86_400
+"""Seconds that the members of a chord that failed are kept, where results are kept for ever."""
 MOST_OVERDUE = 100
 """Chords that one look claims."""
 
@@ -134,7 +136,7 @@ class Chords:
         """Forget what was counted; False if the claim was lost."""
         arguments = [
             *self.keys.of(chord.group, ".c", ".j", ".t", ".s", ".d", ".a"), self.keys.due, self.keys.records,
-            chord.group, chord.claim,
+            chord.group, chord.claim, math.ceil(chord.expires or FAILED_KEPT) if chord.failed else "",
         ]  # fmt: skip
         return bool(self._client.script(CLOSE, arguments, deadline))
 

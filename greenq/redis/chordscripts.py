@@ -131,14 +131,15 @@ return redis.call('HGET', records, group)
 """Claim a chord whose claim has run out; returns what is needed to send its body."""
 
 CLOSE = Script(f"""
-local c, j, t, s, d, a, due, records, group, token = unpack(ARGV)
+local c, j, t, s, d, a, due, records, group, token, kept = unpack(ARGV)
 redis.call('ZREM', due, group)
 redis.call('HDEL', records, group)
 if redis.call('GET', c) ~= token then return 0 end
-redis.call('DEL', j, t, s, d, a)
+if kept == '' then redis.call('DEL', j) else redis.call('EXPIRE', j, kept) end
+redis.call('DEL', t, s, d, a)
 redis.call('SET', c, 'done', 'EX', {DONE_KEPT})
 return 1
 """)
-"""Forget what was counted, and remember that the body was sent."""
+"""Remember that the chord has ended, and forget what was counted; of one that failed some seconds later."""
 
 CHORD_SCRIPTS = COUNT, OPEN, GROW, EXTEND, RECLAIM, CLOSE

@@ -156,6 +156,7 @@ class ChordEnds:
         self._send(following.publishes)
         self._store.count(parts, self.timeout)
         self._store.put(results, self.timeout)
+        chord.failed = True
         self._store.close_chord(chord, self.timeout)
         for part in parts:
             due = part.due
