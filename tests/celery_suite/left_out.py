@@ -37,5 +37,8 @@ LEFT_OUT: dict[str, str] = {
     "test_tasks.py::test_task_replacement::test_replaced_task_nesting_level_1": _SIGNAL,
     "test_tasks.py::test_task_replacement::test_replaced_task_nesting_chain": _SIGNAL,
     "test_tasks.py::test_signal_bound_method_receivers": _SIGNAL,
+    "test_canvas.py::test_stamping_mechanism::test_task_received_has_access_to_stamps": _SIGNAL,
+    "test_canvas.py::test_stamping_mechanism::test_linking_stamped_sig": _SIGNAL,
+    "test_canvas.py::test_stamping_mechanism::test_err_linking_stamped_sig": _SIGNAL,
 }
 """Test → why. They fail in the same way with Celery's own worker in a process of its own."""
