@@ -112,8 +112,7 @@ class ChordEnds:
         by_id: dict[str, Any] = {}
         try:
             for piece in self._store.joined(chord.group, self.timeout):
-                for payload in piece:
-                    id, state, value = self._store.decode_part(payload)
+                for id, state, value in self._store.decode_parts(piece):
                     if state in FAILED:
                         raise _failure(id, value)
                     values.append(value)
