@@ -9,12 +9,13 @@ from typing import Any
 from greenq.asyncresult import AsyncResult
 from greenq.canvas.ids import new_id
 from greenq.chords import ChordOpening
-from greenq.errors import ResultStoreError
+from greenq.errors import InvalidOption, ResultStoreError
 from greenq.message import Message
 from greenq.optionchecks import call_option_names
 from greenq.request import Request
 from greenq.resultset import AnyResult
 from greenq.sender import Sender
+from greenq.throttling.uniqueness import OPTIONS as UNIQUE
 
 __all__ = ["Composition"]
 
@@ -58,6 +59,12 @@ class Composition:
             InvalidOption, InvalidTaskArguments, EncodeError: see `Composer.compose`.
         """
         given = _honoured(options) if self._tolerant else dict(options)
+        if not self._tolerant and not UNIQUE.isdisjoint(given):
+            names = ", ".join(sorted(UNIQUE & given.keys()))
+            raise InvalidOption(
+                f"call of {task}: {names} is for single calls, and this one is part of a workflow, where none "
+                "may be left out: declare a concurrency_limit for the task, and they run one after the other"
+            )
         known = self.app.tasks.get(task)
         if known is not None:
             args, kwargs = known.arguments_to_send(
