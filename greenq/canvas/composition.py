@@ -62,7 +62,7 @@ class Composition:
         if not self._tolerant and not UNIQUE.isdisjoint(given):
             names = ", ".join(sorted(UNIQUE & given.keys()))
             raise InvalidOption(
-                f"call of {task}: {names} is for single calls, and this one is part of a workflow, where none "
+                f"call of {task}: {names} is for single calls, and this is part of a workflow, where none "
                 "may be left out: declare a concurrency_limit for the task, and they run one after the other"
             )
         known = self.app.tasks.get(task)
