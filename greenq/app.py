@@ -177,14 +177,18 @@ class GreenQ(AppCanvas, Registry):
                 # What came before it is good: it is sent, and the mistake is told after that.
                 failed.append((call, error))
                 break
+        published: list[Message] = []
         for (place, message), problem in zip(composed, self._publish(composed), strict=True):
             if problem is None:
+                published.append(message)
                 if after_task_publish.receivers:
                     tell_after(message, self.codecs)
                 results[place] = self._result_of(message, request, options)
             else:
                 self.throttling.give_back([(message, problem)])
                 failed.append((calls[place], problem))
+        if self.sent is not None:
+            self.sent.tell(published)
         sent = [result for result in results if result is not None]
         if not failed:
             return sent

@@ -22,6 +22,7 @@ from greenq.control.client import Control
 from greenq.deadletters import DeadLetters
 from greenq.errors import AppError, BrokerError, GreenqError
 from greenq.events.clock import Clock
+from greenq.events.sent import SentEvents
 from greenq.message import READY_STATES, Message
 from greenq.publishsignals import tell_after
 from greenq.request import Request, current
@@ -93,6 +94,11 @@ class Sender:
         )
         self.codecs.check(settings.tasks.serializer, settings.tasks.compression)
         self._prepare_records(settings)
+        told = settings.events
+        patience = settings.broker.publish_timeout
+        self.sent = (
+            SentEvents(lambda: self.broker, self.clock, told.exchange, patience) if told.sent else None
+        )
         self.router = Router(self._rules, settings.routes, self._find_task)
         self.composer = self._composer()
 
@@ -243,6 +249,8 @@ class Sender:
             raise problem
         if after_task_publish.receivers:
             tell_after(message, self.codecs)
+        if self.sent is not None:
+            self.sent.tell((message,))
         return self._result_of(message, request, options)
 
     def _hold(
@@ -292,6 +300,8 @@ class Sender:
             if after_task_publish.receivers:
                 for message in batch:
                     tell_after(message, self.codecs)
+            if self.sent is not None:
+                self.sent.tell(batch)
 
     @property
     def reply_to(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from greenq.worker.worker import OUTCOMES_PER_SLOT
+from greenq.worker.settler import OUTCOMES_PER_SLOT
 from tests.greenq.interop import celery_side, greenq_side
 from tests.waiting import PATIENCE, until
 
