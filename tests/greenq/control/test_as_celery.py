@@ -1,0 +1,98 @@
+"""Celery's own client asks a Celery worker and a greenq worker: the answers have the same keys and types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tests.greenq.control.celery_works import make
+from tests.greenq.control.conftest import ROOT, Fleet
+from tests.servers import shared_redis
+from tests.waiting import PATIENCE, until
+
+INSPECT: dict[str, dict[str, Any]] = {
+    "ping": {}, "active": {}, "reserved": {}, "scheduled": {}, "revoked": {}, "registered": {}, "stats": {},
+    "active_queues": {}, "clock": {}, "report": {}, "query_task": {"ids": ["none"]}, "memdump": {},
+    "objgraph": {}, "hello": {"from_node": "new@test"}, "conf": {"with_defaults": False},
+}  # fmt: skip
+CONTROL: dict[str, dict[str, Any]] = {
+    "pool_grow": {"n": 1}, "pool_shrink": {"n": 1}, "autoscale": {"max": 3, "min": 1},
+    "rate_limit": {"task_name": "works.add", "rate_limit": "5/s"},
+    "time_limit": {"task_name": "none", "soft": 1, "hard": 2}, "enable_events": {}, "disable_events": {},
+    "add_consumer": {"queue": "more"}, "cancel_consumer": {"queue": "more"}, "heartbeat": {},
+    "revoke": {"task_id": ["a"]}, "terminate": {"task_id": ["a"], "signal": "KILL"},
+    "revoke_by_stamped_headers": {"headers": {"a": ["b"]}},
+    "nosuch": {},
+}  # fmt: skip
+FREE = {"conf", "total", "pool", "transport_options", "rusage"}
+"""Mappings whose keys depend on what is in them."""
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Celery, Celery]]:
+    """Celery's clients of a Celery worker and of a greenq worker, each at a place of its own."""
+    place: Path = tmp_path_factory.mktemp("asked")
+    theirs, ours = shared_redis().empty(), shared_redis().empty()
+    fleet = Fleet(place, ours)
+    environment = {**os.environ, "STEERED_URL": theirs, "PYTHONPATH": str(ROOT), "C_FORCE_ROOT": "1"}
+    with (place / "celery.log").open("wb") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "tests.greenq.control.celery_works", "worker",
+             "-n", "it@test", "-P", "threads", "-c", "2", "--without-mingle"],
+            env=environment, cwd=place, stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        fleet.embedded("it@test", 2)
+        clients = make(theirs), make(ours)
+        for client in clients:
+            until(lambda client=client: client.control.ping(timeout=1.0), "an answer")  # type: ignore[misc]
+        yield clients
+    finally:
+        worker.kill()
+        worker.wait()
+        fleet.close()
+
+
+def answer(client: Celery, command: str, arguments: dict[str, Any]) -> Any:
+    found = client.control.broadcast(
+        command, arguments=arguments, destination=["it@test"], reply=True, timeout=PATIENCE
+    )
+    assert len(found) == 1
+    return found[0]["it@test"]
+
+
+def shape(value: Any, name: str = "") -> Any:
+    """Keys and types, without what they hold."""
+    if isinstance(value, dict):
+        return dict if name in FREE else {key: shape(one, key) for key, one in sorted(value.items())}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else list
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
+
+
+@pytest.mark.parametrize("command", sorted(INSPECT | CONTROL))
+def test_both_answer_alike(asked: tuple[Celery, Celery], command: str) -> None:
+    arguments = (INSPECT | CONTROL)[command]
+    theirs, ours = (shape(answer(client, command, arguments), command) for client in asked)
+    if command == "stats":
+        theirs["broker"] = {key: ours["broker"].get(key) and one for key, one in theirs["broker"].items()}
+        ours["broker"] = {key: theirs["broker"].get(key) and one for key, one in ours["broker"].items()}
+    assert ours == theirs
+
+
+def test_a_running_task_is_described_alike(asked: tuple[Celery, Celery]) -> None:
+    described = []
+    for client in asked:
+        client.send_task("works.sleep", (2,))
+        found: list[Any] = []
+        until(lambda client=client, found=found: found.extend(answer(client, "active", {})) or found)  # type: ignore[misc]
+        described.append(found[0])
+    assert shape(described[1]) == shape(described[0])
+    assert described[1]["args"] == described[0]["args"] == [2]
