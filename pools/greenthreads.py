@@ -142,7 +142,8 @@ class GreenThreads(Pool):
         When a call ends, first its slot is free, then it is reported.
         """
         me = getcurrent()
-        pending, forget, copy = self._pending, self._calls.discard, self._context.copy
+        pending, waiters, running, copy = self._pending, self._waiters, self._calls, self._context.copy
+        forget = running.discard
         strong, turn, clock = getrefcount(me), self._turn, time.monotonic
         while pending:
             call = pending.popleft()
@@ -161,8 +162,11 @@ class GreenThreads(Pool):
                 call.value = value
                 call.finished = True
                 forget(call)
-                if self._waiters:
-                    self._wake()
+                if waiters:
+                    if len(waiters) == 1 and not self._closed and len(running) < self._capacity:
+                        waiters.popleft().wake()  # as `_wake` does, nearly always, and without a call
+                    else:
+                        self._wake()
             if call.done is not None:
                 try:
                     call.done(call)

@@ -18,7 +18,7 @@ SECURE = ("amqps", "pyamqps", "rpcs")
 OPTIONS = (
     "heartbeat", "connect_timeout", "queue_type", "max_priority", "login_method", "consumer_timeout", "ssl",
     "management",
-    "celery_delay",
+    "celery_delay", "confirm_publish",
 )  # fmt: skip
 QUEUE_TYPES = ("classic", "quorum")
 
@@ -35,6 +35,7 @@ class Address:
         queue_type: of queues that do not exist yet: ``classic`` or ``quorum``.
         max_priority: ``x-max-priority`` of queues that do not exist yet; None for queues without priorities.
         celery_delay: workers take part in Celery's native delayed delivery.
+        confirm_publish: sending waits until the server has the message; a worker's sending always does.
         consumer_timeout: the server's setting of that name in seconds; 0 if it is switched off.
         management: ``http://host:port`` of the management plugin; None for its usual port, "" for none.
     """
@@ -50,6 +51,7 @@ class Address:
     queue_type: str = "classic"
     max_priority: int | None = None
     celery_delay: bool = False
+    confirm_publish: bool = True
     consumer_timeout: float = 1800.0
     management: str | None = None
     shown: str = ""
@@ -96,6 +98,7 @@ def parse(url: str) -> Address:
         queue_type=queue_type,
         max_priority=most,
         celery_delay=yes(given, "celery_delay"),
+        confirm_publish="confirm_publish" not in given or yes(given, "confirm_publish"),
         consumer_timeout=seconds("consumer_timeout", given.get("consumer_timeout", "1800"), zero=True),
         management=_management(given.get("management")),
         shown=mask(url.partition("?")[0]),

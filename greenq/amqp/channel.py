@@ -20,23 +20,23 @@ class Reply:
     """The answers to some questions that were asked in one go.
 
     Parameters:
-        count: how many there will be.
-        bells: of those that were waited for before, to be used again.
+        spent: those that were waited for before, to be used again: this one goes there too.
+
+    Attributes:
+        missing: how many have not come; set for each use.
+        answers: those that have; a new list for each use.
+        done: whether they are all there, or an error; set before the bell is rung.
     """
 
-    __slots__ = ("_bells", "answers", "bell", "done", "error", "missing")
+    __slots__ = ("answers", "bell", "done", "error", "missing", "spent")
 
-    def __init__(self, count: int, bells: list[Bell]) -> None:
-        self.missing = count
+    def __init__(self, spent: list[Reply]) -> None:
+        self.missing = 0
         self.answers: list[Answer] = []
         self.error: Failure | None = None
-        try:
-            self.bell = bells.pop()
-        except IndexError:
-            self.bell = Bell()
-        self._bells = bells
+        self.bell = Bell()
         self.done = False
-        """Whether they are all there, or an error; set before the bell is rung."""
+        self.spent = spent
 
     def wait(self, deadline: float) -> list[Answer]:
         """Wait for all of them.
@@ -45,9 +45,19 @@ class Reply:
             Failure: the channel or the connection ended, or the answers came too late.
         """
         # Waited for even if it is done: a bell that was rung and not heard must not be used again.
-        if self.bell.wait(deadline - time.monotonic()):
-            self._bells.append(self.bell)
-        elif not self.done:
+        if self.bell.wait(deadline - time.monotonic()) and self.error is None:
+            answers = self.answers
+            self.spent.append(self)
+            return answers
+        return self.unheard()
+
+    def unheard(self) -> list[Answer]:
+        """The same where the bell was not heard in time, or brought an error.
+
+        Raises:
+            Failure: as `wait` does, if the answers have not come at the last moment.
+        """
+        if not self.done:
             raise Late("RabbitMQ does not answer in time", True)
         if self.error is not None:
             raise self.error
@@ -81,18 +91,6 @@ class Channel:
     def awaited(self) -> bool:
         """Whether somebody waits for anything from here."""
         return bool(self.pending or self.expects())
-
-    def answered(self, answer: Answer) -> None:
-        """An answer has come."""
-        if not self.pending:
-            return
-        reply = self.pending[0]
-        reply.answers.append(answer)
-        reply.missing -= 1
-        if reply.missing <= 0:
-            self.pending.popleft()
-            reply.done = True
-            reply.bell.ring()
 
     def end(self, error: Failure) -> None:
         """Nothing more will come; tell all who wait. Idempotent."""

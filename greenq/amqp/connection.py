@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import os
 import select
-import ssl
 import time
-from collections import deque
+from collections.abc import Callable
 from struct import unpack_from
 from typing import Any
 
 from greenq.amqp import methods
 from greenq.amqp.address import Address
 from greenq.amqp.channel import Channel, Reply
-from greenq.amqp.failures import Closed, Failure, Unreachable, refusal
+from greenq.amqp.failures import Closed, Failure, Unreachable, ending, refusal
 from greenq.amqp.frames import Assembler
 from greenq.amqp.handshake import greet
-from greenq.amqp.transport import Transport
-from greenq.errors import ConfigError
-from greenq.tls import reason
+from greenq.amqp.outlet import Outlet
 from pools import native
-from pools.bell import Bell
 
 __all__ = ["Connection"]
 
@@ -67,15 +63,15 @@ class Connection:
         self._lock = native.Lock()
         self._channels = {channel.number: channel for channel in channels}
         self._numbers = 1
-        self._out: deque[memoryview] = deque()
-        self._waiting = 0
-        self._bells: list[Bell] = []
+        self._spent: list[Reply] = []
+        self._put: Callable[[bytes], int] | None = None
+        """Sends at once what needs no encryption; see `Transport.put`."""
         self._eased: list[native.Signal] = []
         self._bell, self._ear = native.original("socket", "socketpair")()
         self._bell.setblocking(False)
         self._ear.setblocking(False)
-        self._transport: Transport | None = None
-        self._sent = self._heard = time.monotonic()
+        self._outlet: Outlet | None = None
+        self._heard = time.monotonic()
         self._heartbeat = 0.0
         self._asked = 0.0
         self._probe: Channel | None = None
@@ -100,9 +96,25 @@ class Connection:
                 raise error
             reply = None
             if answers:
-                reply = Reply(answers, self._bells)
+                try:
+                    reply = self._spent.pop()
+                    reply.answers, reply.done = [], False
+                except IndexError:
+                    reply = Reply(self._spent)
+                reply.missing = answers
                 channel.pending.append(reply)
-            self._write(data)
+            outlet = self._outlet
+            if outlet is None or outlet.rest or self._put is None:
+                self._write(data)
+                return reply
+            # Nearly always: as `Outlet.write` does, and without a call.
+            outlet.sent = time.monotonic()
+            try:
+                sent = self._put(data)
+            except OSError:
+                sent = 0  # tried once more there
+            if sent < len(data):
+                self._write(data[sent:])
         return reply
 
     def call(self, channel: Channel, data: bytes, answers: int, deadline: float) -> Any:
@@ -136,7 +148,8 @@ class Connection:
     def ease(self) -> native.Signal | None:
         """None if it takes more now; else what tells that things have changed."""
         with self._lock:
-            if self.lost is not None or (self.blocked is None and self._waiting < FULL):
+            waiting = self._outlet.waiting if self._outlet is not None else 0
+            if self.lost is not None or (self.blocked is None and waiting < FULL):
                 return None
             signal = native.Signal()
             self._eased.append(signal)
@@ -162,34 +175,17 @@ class Connection:
 
     def _write(self, data: bytes) -> None:
         """Send what the socket takes now, keep the rest; the lock is held."""
-        transport = self._transport
-        if transport is None:
+        if self._outlet is None:
             raise Unreachable("the connection is not open")
-        self._sent = time.monotonic()
-        if transport.encrypts:
-            data = transport.encrypt(data)
-        if self._out:
-            self._out.append(memoryview(data))
-            self._waiting += len(data)
-            return
-        sent = transport.send(data)
-        if sent < len(data):
-            self._out.append(memoryview(data)[sent:])
-            self._waiting += len(data) - sent
-            self._ring()
+        self._outlet.write(data)
 
     def _flush(self) -> None:
         with self._lock:
-            transport = self._transport
-            while self._out and transport is not None:
-                some = self._out[0]
-                sent = transport.send(some)
-                self._waiting -= sent
-                if sent < len(some):
-                    self._out[0] = some[sent:]
-                    break
-                self._out.popleft()
-            eased = self._ease() if self._waiting < FULL and self.blocked is None else []
+            outlet = self._outlet
+            if outlet is not None:
+                outlet.flush()
+            full = self.blocked is not None or (outlet is not None and outlet.waiting >= FULL)
+            eased = [] if full else self._ease()
         for signal in eased:
             signal.set()
 
@@ -210,15 +206,8 @@ class Connection:
             self._open()
             self._read()
             error: Failure = Closed("the connection was closed")
-        except Failure as failure:
-            error = failure
-        except (OSError, ssl.SSLError) as failure:
-            error = Unreachable(f"the connection to {self.address.shown} was lost: {reason(failure)}", True)
-        except ConfigError as mistake:
-            error = Failure(str(mistake))
-            error.__cause__ = mistake
-        except Exception as failure:
-            error = Failure(f"the connection to {self.address.shown} failed: {failure!r}", True)
+        except Exception as problem:
+            error = ending(problem, self.address.shown)
         self._end(error)
 
     def _open(self) -> None:
@@ -228,18 +217,20 @@ class Connection:
         self._assembler.feed(tuned.rest)
         frames, answers = self._setup
         with self._lock:
-            self._transport = transport
-            self._sent = self._heard = time.monotonic()
+            self._outlet = Outlet(transport, self._ring)
+            self._put = transport.put
+            self._heard = time.monotonic()
             first = next(iter(self._channels.values()), None)
-            reply = Reply(answers, self._bells)
+            reply = Reply(self._spent)
+            reply.missing = answers
             if first is not None:
                 first.pending.append(reply)
             self._write(frames)
         self._set_up = reply
 
     def _read(self) -> None:
-        assert self._transport is not None
-        transport = self._transport
+        assert self._outlet is not None
+        outlet, transport = self._outlet, self._outlet.transport
         poll = native.original("select", "poll")()
         ear, socket = self._ear.fileno(), transport.fileno()
         poll.register(ear, select.POLLIN)
@@ -255,7 +246,7 @@ class Connection:
                     self.opened.set()
                 elif time.monotonic() > deadline:
                     raise Unreachable(f"{self.address.shown} does not answer")
-            poll.modify(socket, select.POLLIN | (select.POLLOUT if self._out else 0))
+            poll.modify(socket, select.POLLIN | (select.POLLOUT if outlet.rest else 0))
             found = poll.poll(pause)
             for place, events in found:
                 if place == ear:
@@ -291,7 +282,8 @@ class Connection:
             return 500.0
         if not self._heartbeat:
             return LOOK_EVERY
-        due = min(self._sent + self._heartbeat / 2, self._heard + 2 * self._heartbeat)
+        assert self._outlet is not None
+        due = min(self._outlet.sent + self._heartbeat / 2, self._heard + 2 * self._heartbeat)
         return max(1.0, min((due - time.monotonic()) * 1000 + 1, LOOK_EVERY))
 
     def _beat(self) -> None:
@@ -303,7 +295,8 @@ class Connection:
             return
         if now - self._heard > 2 * self._heartbeat:
             raise Unreachable(f"{self.address.shown} is silent: its heartbeats are missing", True)
-        if now - self._sent >= self._heartbeat / 2:
+        assert self._outlet is not None
+        if now - self._outlet.sent >= self._heartbeat / 2:
             with self._lock:
                 self._write(methods.HEARTBEAT)
 
@@ -311,14 +304,11 @@ class Connection:
         """See whether a silent server is still there, if somebody waits for it."""
         if self._heard > self._asked:
             silent = now - self._heard > DOUBT_AFTER and self.is_open and not self._ending
-            if (
-                silent
-                and self.blocked is None
-                and any(one.awaited() for one in list(self._channels.values()))
-            ):
+            awaited = silent and any(one.awaited() for one in list(self._channels.values()))
+            if awaited and self.blocked is None:
                 self._asked = now
                 self._ask()
-        elif self._out:
+        elif self._outlet is not None and self._outlet.rest:
             self._asked = now  # not all was sent yet
         elif now - self._asked > DOUBT_FOR:
             raise Unreachable(
@@ -356,7 +346,15 @@ class Connection:
             else:
                 if method == methods.GET_OK:
                     channel.on_got(unpack_from(">Q", payload, 4)[0])
-                channel.answered((method, payload, header, body))
+                pending = channel.pending
+                if pending:
+                    reply = pending[0]
+                    reply.answers.append((method, payload, header, body))
+                    reply.missing -= 1
+                    if reply.missing <= 0:
+                        pending.popleft()
+                        reply.done = True
+                        reply.bell.ring()
         elif number == 0:
             self._control(method, payload)
 
@@ -391,14 +389,13 @@ class Connection:
             channels = list(self._channels.values())
             self._channels.clear()
             eased = self._ease()
-            transport, self._transport = self._transport, None
-            self._out.clear()
+            outlet, self._outlet, self._put = self._outlet, None, None
         for channel in channels:
             channel.end(error)
         for signal in eased:
             signal.set()
         self.opened.set()
-        if transport is not None:
-            transport.close()
+        if outlet is not None:
+            outlet.transport.close()
         self._bell.close()
         self._ear.close()

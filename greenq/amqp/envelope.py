@@ -9,7 +9,7 @@ from struct import error as struct_error
 from struct import pack, unpack_from
 from typing import Any
 
-from greenq.amqp.tables import Malformed, Unfit, read_table, short, write_table
+from greenq.amqp.tables import CUT_OFF, Malformed, Unfit, short, table_at, write_table
 from greenq.errors import PublishError
 from greenq.message import Message
 
@@ -102,7 +102,7 @@ def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
                 properties[name] = data[at + 1 : end].decode()
                 at = end
         if flags & HEADERS:
-            headers, at = read_table(data, at)
+            headers, at = table_at(data, at, 0)
         if flags & MODE:
             properties["delivery_mode"] = data[at]
             at += 1
@@ -119,7 +119,7 @@ def read_header(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
                         end = at + 1 + data[at]
                         properties[name] = data[at + 1 : end].decode()
                         at = end
-    except (Malformed, IndexError, UnicodeDecodeError, struct_error) as error:
+    except (Malformed, *CUT_OFF) as error:
         raise Unreadable(str(error)) from error
     if at > len(data):
         raise Unreadable("the properties are cut off")

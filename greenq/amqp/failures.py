@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from greenq.serverfailures import Closed, Failure, Late, Unreachable
+import ssl
 
-__all__ = ["Closed", "Failure", "Late", "Refused", "Unreachable", "refusal"]
+from greenq.errors import ConfigError
+from greenq.serverfailures import Closed, Failure, Late, Unreachable
+from greenq.tls import reason
+
+__all__ = ["Closed", "Failure", "Late", "Refused", "Unreachable", "ending", "refusal"]
 
 
 class Refused(Failure):
@@ -34,3 +38,16 @@ def refusal(code: int, text: str) -> Refused:
     if code == 406 and "delivery acknowledgement on channel" in text and "timed out" in text:
         advice = "a task ran longer than the server's consumer_timeout: raise it, or set a time limit"
     return Refused(f"{advice} ({text})" if advice else f"it answered {code}: {text}", code)
+
+
+def ending(problem: Exception, server: str) -> Failure:
+    """Say what a connection to `server` ended with."""
+    if isinstance(problem, Failure):
+        return problem
+    if isinstance(problem, (OSError, ssl.SSLError)):
+        return Unreachable(f"the connection to {server} was lost: {reason(problem)}", True)
+    if isinstance(problem, ConfigError):
+        failure = Failure(str(problem))
+        failure.__cause__ = problem
+        return failure
+    return Failure(f"the connection to {server} failed: {problem!r}", True)

@@ -21,7 +21,7 @@ Token = tuple[str, int, int]
 
 
 class Held:
-    """One delivery that has no end yet.
+    """One delivery that has no end yet. `Ledger.hold` fills it: a constructor would be a call for each.
 
     Attributes:
         session, tag: what the server calls it now; they change when a lost connection's deliveries return.
@@ -29,12 +29,11 @@ class Held:
 
     __slots__ = ("key", "queue", "session", "tag", "token")
 
-    def __init__(self, token: Token, session: int, tag: int, queue: str, key: Key | None) -> None:
-        self.token = token
-        self.session = session
-        self.tag = tag
-        self.queue = queue
-        self.key = key
+    token: Token
+    session: int
+    tag: int
+    queue: str
+    key: Key | None
 
 
 class Ledger:
@@ -75,7 +74,9 @@ class Ledger:
 
     def hold(self, session: int, tag: int, queue: str, key: Key | None) -> Token:
         """Hand one out."""
-        held = Held((self._name, session, tag), session, tag, queue, key)
+        held = Held()
+        held.token = self._name, session, tag
+        held.session, held.tag, held.queue, held.key = session, tag, queue, key
         with self.lock:
             self._held[held.token] = held
             if session == self._session:
@@ -175,24 +176,33 @@ class Ledger:
 
     def still_held(self, held: Held, ended: bool) -> bool:
         """Whether the server still knows it as ours; if not, it is lost (see `lose`)."""
-        return self.all_held([(held, ended)])[0]
+        with self.lock:
+            kept = self.valid(held)
+            if not kept:
+                self._lose(held, ended)
+        return kept
 
-    def all_held(self, helds: Sequence[tuple[Held | None, bool]]) -> list[bool]:
-        """For each, and whether it has ended, as `still_held`; False for None, which is not ours.
+    def claim(self, tokens: Sequence[Any], ended: Sequence[bool], alive: bool) -> list[Held | None]:
+        """Take those that the server still knows as ours, as `take` does; the others are lost (see `lose`).
 
-        One step: were it recognised again in between (see `known`), nobody would ever run or end it.
+        One step: were one recognised again in between (see `known`), nobody would ever run or end it.
+
+        Parameters:
+            ended: for each, whether its task has come to its end.
+            alive: whether there is a connection; without one all are lost.
         """
-        found: list[bool] = []
+        found: list[Held | None] = []
         with self.lock:
             session, tags = self._session, self._tags
-            for held, ended in helds:
-                if held is None:
-                    found.append(False)
-                    continue
-                kept = held.session == session and held.tag in tags
-                found.append(kept)
-                if not kept:
-                    self._lose(held, ended)
+            for token, over in zip(tokens, ended, strict=True):
+                try:
+                    held = self._held.pop(token, None)
+                except TypeError:
+                    held = None
+                if held is not None and not (alive and held.session == session and held.tag in tags):
+                    self._lose(held, over)
+                    held = None
+                found.append(held)
         return found
 
     def lose(self, held: Held, ended: bool) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from struct import unpack_from
+from typing import NamedTuple
 
 from greenq.amqp import methods
 from greenq.amqp.address import Address
@@ -30,20 +31,19 @@ MOST = 1000
 """Messages that are asked for in one go."""
 
 
-class Found:
+class Found(NamedTuple):
     """One message as it came."""
 
-    __slots__ = ("body", "header", "queue", "redelivered", "session", "tag")
+    session: int
+    tag: int
+    queue: str
+    redelivered: bool
+    header: bytes
+    body: bytes
 
-    def __init__(
-        self, session: int, tag: int, queue: str, redelivered: bool, header: bytes, body: bytes
-    ) -> None:
-        self.session = session
-        self.tag = tag
-        self.queue = queue
-        self.redelivered = redelivered
-        self.header = header
-        self.body = body
+
+_found = partial(tuple.__new__, Found)
+"""Makes one without a call of Python code, which its own constructor is."""
 
 
 class Inbox:
@@ -90,7 +90,12 @@ class Inbox:
         self._resting = self._full = False
         while True:
             answer_by = time.monotonic() + self._timeout
-            session = self.line.session(answer_by)
+            session = self.line.latest
+            if (
+                session is None or not session.connection.is_open
+                or session.connection.lost is not None or session.channel.lost is not None
+            ):  # fmt: skip
+                session = self.line.session(answer_by)
             if not session.declared.issuperset(queues):
                 self._ensure(session, queues, answer_by)
             try:
@@ -133,30 +138,23 @@ class Inbox:
                 one = pushed.popleft()
                 if one.session == session.number:
                     found.append(one)
-            if len(found) >= n:
-                break
-            if queue not in self._consumers:
-                found += self._get(session, queue, n - len(found))
-        return found
-
-    def _get(self, session: Session, queue: str, n: int) -> list[Found]:
-        """Ask one queue, as often as it is known to have messages."""
-        found: list[Found] = []
-        frame = self._gets.get(queue)
-        if frame is None:
-            frame = self._gets[queue] = methods.get(1, queue)
-        while len(found) < n:
-            count = min(n - len(found), max(1, self._left.get(queue, 0)), MOST)
-            answers = session.call(frame * count, count, time.monotonic() + self._timeout)
-            for method, payload, header, body in answers:
-                if method == methods.GET_OK:
-                    tag, redelivered = unpack_from(">QB", payload, 4)
-                    found.append(Found(session.number, tag, queue, bool(redelivered), header, body))
-            last = answers[-1]
-            left = unpack_from(">I", last[1], len(last[1]) - 4)[0] if last[0] == methods.GET_OK else 0
-            self._left[queue] = left
-            if not left:
-                break
+            if queue in self._consumers:
+                continue
+            frame = self._gets.get(queue)
+            if frame is None:
+                frame = self._gets[queue] = methods.get(1, queue)
+            # Asked as often as it is known to have messages.
+            left = self._left.get(queue, 0) or 1
+            while left and len(found) < n:
+                count = min(n - len(found), left, MOST)
+                answers = session.call(frame * count, count, time.monotonic() + self._timeout)
+                for method, payload, header, body in answers:
+                    if method == methods.GET_OK:
+                        tag, redelivered = unpack_from(">QB", payload, 4)
+                        found.append(_found((session.number, tag, queue, bool(redelivered), header, body)))
+                last = answers[-1]
+                left = unpack_from(">I", last[1], len(last[1]) - 4)[0] if last[0] == methods.GET_OK else 0
+                self._left[queue] = left
         return found
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────

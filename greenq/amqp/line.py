@@ -50,7 +50,11 @@ class Session:
         try:
             reply = self.connection.send(self.channel, data, answers)
             assert reply is not None
-            return reply.wait(deadline)
+            if reply.bell.wait(deadline - time.monotonic()) and reply.error is None:
+                found = reply.answers  # as `Reply.wait` does, for every fetch and so without a call
+                reply.spent.append(reply)
+                return found
+            return reply.unheard()
         except Late as late:
             self.connection.abort(Failure(str(late), True))
             raise
@@ -121,7 +125,8 @@ class Line:
         self._setup = methods.open_channel(1) + setup[0], setup[1] + 1
         self._prepare = prepare
         self._lock = native.Lock()
-        self._session: Session | None = None
+        self.latest: Session | None = None
+        """The newest one, which may be lost."""
         self._number = 0
         self._was_open = False
         self._closed = False
@@ -133,12 +138,6 @@ class Line:
             ConfigError: the address names a file that cannot be read.
             Failure: nobody answers. The very first connection is tried once: its address may be wrong.
         """
-        session = self._session
-        if session is not None and session.connection.is_open and not self._closed:
-            connection = session.connection
-            if (connection.lost or session.channel.lost) is None and connection.pid == os.getpid():
-                self._was_open = True
-                return session  # nearly always, and asked for each fetch
         pause = PAUSE_FIRST
         while True:
             session = self._current()
@@ -160,7 +159,7 @@ class Line:
     @property
     def alive(self) -> Session | None:
         """The session of now, if there is one that works."""
-        session = self._session
+        session = self.latest
         if session is None or (session.connection.lost or session.channel.lost) is not None:
             return None
         return session
@@ -169,19 +168,19 @@ class Line:
         with self._lock:
             if self._closed:
                 raise Closed("this client is closed: make another one")
-            session = self._session
+            session = self.latest
             if session is None or session.connection.pid != os.getpid():
                 channel = Channel(1)
                 self._number += 1
                 connection = Connection(self.address, self._number - 1, self._setup, [channel], self._name)
-                session = self._session = Session(self._number, connection, channel)
+                session = self.latest = Session(self._number, connection, channel)
                 self._prepare(session)
             return session
 
     def _drop(self, session: Session) -> None:
         with self._lock:
-            if self._session is session:
-                self._session = None
+            if self.latest is session:
+                self.latest = None
         # The channel alone may be lost: the connection must not stay open beside the next one.
         session.connection.close()
 
@@ -189,6 +188,6 @@ class Line:
         """Let go of the connection. Idempotent."""
         with self._lock:
             self._closed = True
-            session, self._session = self._session, None
+            session, self.latest = self.latest, None
         if session is not None and session.connection.pid == os.getpid():
             session.connection.close()

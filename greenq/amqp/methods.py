@@ -6,16 +6,17 @@ Source: https://www.rabbitmq.com/resources/specs/amqp0-9-1.extended.xml
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from struct import Struct, pack, unpack_from
 from typing import Any
 
 from greenq.amqp.tables import read_table, short, write_table
 
 __all__ = [
-    "ack", "bind_exchange", "bind_queue", "cancel", "close_channel", "close_connection", "confirm_select",
-    "consume", "content", "declare_exchange", "declare_queue", "delete_queue", "frame", "get", "nack",
-    "nack_all", "open_channel", "open_connection", "publish", "purge_queue", "qos", "read_close",
-    "read_short", "read_start", "start_ok", "tune_ok",
+    "ack", "ack_main", "bind_exchange", "bind_queue", "cancel", "close_channel", "close_connection",
+    "confirm_select", "consume", "content", "declare_exchange", "declare_queue", "delete_queue", "frame",
+    "get", "nack", "nack_all", "open_channel", "open_connection", "publish", "purge_queue", "qos",
+    "read_close", "read_short", "read_start", "start_ok", "tune_ok",
 ]  # fmt: skip
 
 END = b"\xce"
@@ -181,6 +182,10 @@ def get(channel: int, queue: str) -> bytes:
 def ack(channel: int, tag: int, multiple: bool = False) -> bytes:
     """Acknowledge a delivery, or all up to it."""
     return _tag(1, channel, 13, ACK, tag, multiple, 0xCE)
+
+
+ack_main = partial(_tag, 1, 1, 13, ACK)
+"""The same on channel 1, of a tag, whether all up to it are meant, and 0xCE; a call less for a message."""
 
 
 def nack(channel: int, tag: int, requeue: bool = True) -> bytes:

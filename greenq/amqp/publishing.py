@@ -19,7 +19,7 @@ from greenq.errors import GreenqError, PublishError, PublishTimeout
 from greenq.message import Message
 from pools import native
 
-__all__ = ["Parcel", "Publisher"]
+__all__ = ["CHUNK", "CHUNK_BYTES", "Parcel", "Publisher", "frames_of"]
 
 CHUNK, CHUNK_BYTES = 500, 1_000_000
 """Messages, and their bytes, that go to the socket at once."""
@@ -232,12 +232,7 @@ class Publisher:
         return None
 
     def _send(self, session: Session, batch: Batch, start: int, end: int) -> None:
-        frame_size = session.connection.frame_size
-        pieces: list[bytes] = []
-        for parcel in batch.parcels[start:end]:
-            pieces.append(methods.publish(1, parcel.exchange, parcel.key, parcel.mandatory))
-            pieces += methods.content(1, parcel.header, parcel.body, frame_size)
-        data = b"".join(pieces)
+        data = frames_of(batch.parcels[start:end], session.connection.frame_size)
         with self._lock:
             if session is not self._session:
                 raise session.lost or Failure("the connection was lost")
@@ -347,6 +342,15 @@ class Publisher:
         for batch in batches.values():
             if batch.missing <= 0:
                 batch.signal.set()
+
+
+def frames_of(parcels: Sequence[Parcel], frame_size: int) -> bytes:
+    """The frames that publish them on the main channel."""
+    pieces: list[bytes] = []
+    for parcel in parcels:
+        pieces.append(methods.publish(1, parcel.exchange, parcel.key, parcel.mandatory))
+        pieces += methods.content(1, parcel.header, parcel.body, frame_size)
+    return b"".join(pieces)
 
 
 def _named(message: Message) -> bool:

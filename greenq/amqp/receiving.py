@@ -15,7 +15,7 @@ from greenq.amqp.inbox import Found, Inbox
 from greenq.amqp.settling import Settler
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Settlement, Verdict
-from greenq.protocol import key_of
+from greenq.protocol import Key, key_of
 
 __all__ = ["Receiver"]
 
@@ -35,24 +35,17 @@ class Receiver:
         self._settler = settler
         self._timeout = timeout
 
-    def fetch(self, queues: Sequence[str], n: int, deadline: float) -> list[Delivery]:
-        """See `Broker.fetch`.
+    def admit(self, found: Sequence[Found], full: bool) -> list[Delivery]:
+        """Those of what the inbox took that are to run now; the others are put where they belong.
+
+        Parameters:
+            full: whether there is no room for more.
 
         Raises:
-            Failure, BrokerError: see `Inbox.take`.
+            Failure, BrokerError: nothing could be put where it belongs, and nothing is to run.
         """
-        while True:
-            found = self._inbox.take(queues, n, deadline)
-            if not found:
-                return []
-            if len(found) >= n and self._inbox.pushed:
-                self._give_back_surplus()
-            deliveries = self._admit(found)
-            if deliveries:
-                return deliveries
-
-    def _admit(self, found: Sequence[Found]) -> list[Delivery]:
-        """Those that are to run now; the others are put where they belong."""
+        if full and self._inbox.pushed:
+            self._give_back_surplus()
         ready: list[Delivery] = []
         aside: list[Settlement] = []
         hold = self._ledger.hold
@@ -65,7 +58,12 @@ class Receiver:
                 token = hold(one.session, one.tag, one.queue, None)
                 ready.append(Delivery(None, one.queue, token, 0, str(problem), raw))
                 continue
-            key = key_of(message)
+            id, retries = message.headers.get("id"), message.headers.get("retries")
+            key: Key | None
+            if type(id) is str and id and type(retries) is int:
+                key = message.queue, id, retries  # as `key_of` does, for nearly every message
+            else:
+                key = key_of(message)
             # A suspect is sent anew when it is charged or given back: the server then calls it a new message.
             again = one.redelivered or notes
             state = self._ledger.known(one.session, one.tag, key) if again else None

@@ -41,9 +41,11 @@ class Settler:
             Failure: the connection was lost before anything was done.
         """
         tokens: list[Any] = []
+        acks: list[bool] = []
         plain = True
         for one in settlements:
             tokens.append(one.delivery.token)
+            acks.append(one.verdict is Verdict.ACK)
             if one.verdict is not Verdict.ACK:
                 plain = False
                 if one.verdict is Verdict.RETRY_AT and one.due is None:
@@ -51,18 +53,13 @@ class Settler:
         while self._ledger.loans and (lent := self._ledger.lent_until(tokens)) is not None:
             if not lent.wait(max(0.0, deadline - time.monotonic())):
                 raise BrokerError("a suspect that is to be settled is still being charged: RabbitMQ is slow")
-        asked: list[tuple[Held | None, bool]] = []
-        for held, one in zip(self._ledger.take(tokens), settlements, strict=True):
-            asked.append((held, one.verdict is Verdict.ACK))
-        if self._line.alive is None:
-            for held, ended in asked:
-                if held is not None:
-                    self._ledger.lose(held, ended)
-            return [False] * len(settlements)
-        done = self._ledger.all_held(asked)
+        session = self._line.latest
+        alive = session is not None and (session.connection.lost or session.channel.lost) is None
+        done: list[bool] = []
         pairs: list[tuple[Held, Settlement]] = []
-        for (held, _), one, ours in zip(asked, settlements, done, strict=True):
-            if held is not None and ours:
+        for held, one in zip(self._ledger.claim(tokens, acks, alive), settlements, strict=True):
+            done.append(held is not None)
+            if held is not None:
                 pairs.append((held, one))
         if not pairs:
             return done
@@ -145,45 +142,44 @@ class Settler:
 
     def _end(self, pairs: Sequence[tuple[Held, Settlement]], deadline: float) -> bool:
         """Acknowledge and give back in one write; True once the server has done it."""
-        session = self._line.alive
+        session = self._line.latest
         if session is None:
             return False
         ledger = self._ledger
         try:
             with ledger.lock:
-                frames = self._frames(pairs, session.number)
+                back: list[Held] = []
+                acks: set[int] = set()
+                for held, one in pairs:
+                    if held.session != session.number:
+                        return False  # the connection was lost
+                    if one.verdict is Verdict.REQUEUE:
+                        back.append(held)
+                    else:
+                        acks.add(held.tag)
+                # Given back first and forgotten: an acknowledgement of all up to a tag must not meet them.
+                frames: list[bytes] = []
+                for held in back:
+                    frames.append(methods.nack(1, held.tag))
+                    ledger.forget((held.tag,))
+                    ledger.gave_back(held.key)
+                for tag, multiple in ledger.ends(acks):
+                    frames.append(methods.ack_main(tag, multiple, 0xCE))
+                frames.append(BARRIER)
                 # Sent under the lock: an acknowledgement of all up to a tag must not overtake another's.
                 # The answer to the last frame comes after all before it were done.
-                reply = session.connection.send(session.channel, frames + BARRIER, 1)
+                reply = session.connection.send(session.channel, b"".join(frames), 1)
             assert reply is not None
-            reply.wait(deadline)
+            if reply.bell.wait(deadline - time.monotonic()) and reply.error is None:
+                reply.spent.append(reply)  # as `Reply.wait` does, for every batch and so without a call
+            else:
+                reply.unheard()
         except Late as late:
             session.connection.abort(Failure(str(late), True))
             return False
         except Failure:
             return False
         return True
-
-    def _frames(self, pairs: Sequence[tuple[Held, Settlement]], session: int) -> bytes:
-        ledger = self._ledger
-        back: list[Held] = []
-        acks: set[int] = set()
-        for held, one in pairs:
-            if held.session != session:
-                raise Failure("the connection was lost")
-            if one.verdict is Verdict.REQUEUE:
-                back.append(held)
-            else:
-                acks.add(held.tag)
-        # Given back first and forgotten: an acknowledgement of all up to a tag must not meet them.
-        frames: list[bytes] = []
-        for held in back:
-            frames.append(methods.nack(1, held.tag))
-            ledger.forget((held.tag,))
-            ledger.gave_back(held.key)
-        for tag, multiple in ledger.ends(acks):
-            frames.append(methods.ack(1, tag, multiple))
-        return b"".join(frames)
 
     def give_back(self, tags: Sequence[int], deadline: float) -> None:
         """Give back what is outstanding in the session of now."""

@@ -13,7 +13,7 @@ from struct import Struct, pack
 from struct import error as struct_error
 from typing import Any
 
-__all__ = ["Malformed", "Unfit", "read_table", "short", "write_table"]
+__all__ = ["CUT_OFF", "Malformed", "Unfit", "read_table", "short", "table_at", "write_table"]
 
 DEEPEST = 64
 """Tables and lists inside each other; more is an attack or a mistake."""
@@ -27,6 +27,11 @@ _unpack_double = Struct(">d").unpack_from
 _keys: dict[str, bytes] = {}
 _names: dict[bytes, str] = {}
 MOST_KEPT = 1000
+_lists: dict[bytes, tuple[Any, ...]] = {}
+"""Short lists of plain values, by how they are written."""
+SHORT = 32
+"""Bytes of one."""
+PLAIN = {int, bool, type(None)}
 
 
 class Malformed(Exception):
@@ -146,13 +151,21 @@ def read_table(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         Malformed: it is none.
     """
     try:
-        return _read_table(data, at, 0)
-    except (struct_error, IndexError, UnicodeDecodeError, OverflowError, ValueError, OSError) as error:
-        # OSError is what a time beyond the year 2^31 makes of the C library's calendar.
+        return table_at(data, at, 0)
+    except CUT_OFF as error:
         raise Malformed(f"the headers cannot be read: {error}") from error
 
 
-def _read_table(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
+CUT_OFF = struct_error, IndexError, UnicodeDecodeError, OverflowError, ValueError, OSError
+"""What `table_at` raises besides; OSError is what a time beyond the year 2^31 makes of the calendar."""
+
+
+def table_at(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    """The same within others, and for whoever handles `CUT_OFF`.
+
+    Raises:
+        Malformed: it is none.
+    """
     if depth > DEEPEST:
         raise Malformed(f"the headers are nested more than {DEEPEST} deep")
     end = at + 4 + _unpack_long(data, at)[0]
@@ -186,8 +199,18 @@ def _read_table(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
         elif kind == 0x74:  # t
             table[name] = data[stop + 1] != 0
             at = stop + 2
-        elif kind == 0x41:  # A, the time limits of every message
-            table[name], at = _read_list(data, stop + 1, depth + 1)
+        elif kind == 0x41:  # A, the time limits of every message: nearly always those of the one before
+            size = _unpack_long(data, stop + 1)[0]
+            raw = data[stop + 1 : stop + 5 + size]
+            known = _lists.get(raw)
+            if known is not None:
+                table[name] = list(known)
+                at = stop + 5 + size
+            else:
+                items, at = _read_list(data, stop + 1, depth + 1)
+                table[name] = items
+                if size < SHORT and len(_lists) < MOST_KEPT and {*map(type, items)} <= PLAIN:
+                    _lists[raw] = tuple(items)
         elif kind == 0x46 and data[stop + 1 : stop + 5] == b"\0\0\0\0":  # F, the stamps of nearly every one
             table[name] = {}
             at = stop + 5
@@ -221,7 +244,7 @@ def _read_value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     if kind == 0x49:  # I
         return _unpack_signed(data, at)[0], at + 4
     if kind == 0x46:  # F
-        return _read_table(data, at, depth + 1)
+        return table_at(data, at, depth + 1)
     if kind == 0x41:  # A
         return _read_list(data, at, depth + 1)
     if kind == 0x74:  # t

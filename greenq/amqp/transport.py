@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 from greenq.dialing import places, watch
@@ -28,8 +29,8 @@ class Transport:
         self._socket = connected
         self._lock = native.Lock()
         self._tls: ssl.SSLObject | None = None
-        self.encrypts = tls is not None
-        """Whether `encrypt` changes anything."""
+        self.put: Callable[[bytes], int] | None = None if tls is not None else connected.send
+        """The socket's own way to send; None where `encrypt` changes anything."""
         if tls is not None:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             context = context_of(tls)

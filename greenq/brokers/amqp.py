@@ -22,6 +22,7 @@ from greenq.amqp.radio import AmqpRadio
 from greenq.amqp.receiving import Receiver
 from greenq.amqp.settling import Settler
 from greenq.amqp.topology import LEVELS, Topology, count_of, dead_name, delay_name
+from greenq.amqp.unconfirmed import UnconfirmedPublisher
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
 from greenq.exchanges import Shape, broadcast_queue
@@ -88,6 +89,9 @@ class AmqpBroker(Broker):
         self._topology = Topology(self.address)
         self._ledger = Ledger()
         self._publisher = Publisher(self.address, self._topology)
+        self._unconfirmed: UnconfirmedPublisher | None = None
+        if not self.address.confirm_publish:
+            self._unconfirmed = UnconfirmedPublisher(self.address, self._topology)
         self._inbox = Inbox(self.address, self._topology, self._ledger, timeout)
         self._settler = Settler(self._inbox.line, self._ledger, self._publisher, self._topology)
         self._charger = Charger(self._inbox.line, self._ledger, self._publisher, self._topology)
@@ -106,8 +110,12 @@ class AmqpBroker(Broker):
         self._open()
         if not messages:
             return []
+        publisher = self._publisher
+        if self._unconfirmed is not None and self._process is None:
+            # Not where a worker runs: what it sends for a task must be safe before that task is settled.
+            publisher = self._unconfirmed
         try:
-            errors = self._publisher.publish(messages, time.monotonic() + timeout)
+            errors = publisher.publish(messages, time.monotonic() + timeout)
         except Unreachable as error:
             raise BrokerUnreachable(str(error)) from error
         except Failure as error:
@@ -133,8 +141,13 @@ class AmqpBroker(Broker):
         if n < 1 or not wanted:
             return []
         self._known.update(dict.fromkeys(wanted))
+        deadline = time.monotonic() + max(0.0, timeout)
         try:
-            return self._receiver.fetch(wanted, n, time.monotonic() + max(0.0, timeout))
+            while found := self._inbox.take(wanted, n, deadline):
+                deliveries = self._receiver.admit(found, len(found) >= n)
+                if deliveries:
+                    return deliveries
+            return []
         except Failure as error:
             raise _translation.of(error) from error
 
@@ -312,6 +325,8 @@ class AmqpBroker(Broker):
             return
         self._closed = True
         self._publisher.line.close()
+        if self._unconfirmed is not None:
+            self._unconfirmed.line.close()
         self._inbox.line.close()
 
     def _open(self) -> None:

@@ -71,8 +71,14 @@ class Database:
         except IndexError:
             bell = Bell()
         job.bell = bell
-        if not engine.inbox.put(job):
-            raise Failure(f"{self.address.path} is closed: open it again")
+        inbox = engine.inbox
+        with inbox.lock:  # as `Inbox.put` does, for every job and so without a call
+            if inbox.closing:
+                raise Failure(f"{self.address.path} is closed: open it again")
+            inbox.jobs.append(job)
+            if inbox.asleep:
+                inbox.asleep = False
+                inbox.knock()
         try:
             rung = bell.wait(job.deadline - time.monotonic())
         except BaseException:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from greenq.sqlite.job import Job, Stage
 from pools import native
@@ -22,13 +23,15 @@ class Inbox:
         self.closing = False
         self.lock = native.Lock()
         """Held while a job's stage changes, for a few instructions."""
-        self._jobs: deque[Job] = deque()
-        self._asleep = False
+        self.jobs: deque[Job] = deque()
+        self.asleep = False
+        """Whether the reader must be woken; changes while the lock is held, but for the reader's own part."""
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self._read = native.original("os", "read")
-        self._write = native.original("os", "write")
+        self.knock: Callable[[], object] = partial(native.original("os", "write"), self._writer, b"!")
+        """Wakes the reader; never blocked, as for each of its sleeps one byte is written at most."""
         self._poll = native.original("select", "poll")
 
     def put(self, job: Job) -> bool:
@@ -36,43 +39,37 @@ class Inbox:
         with self.lock:
             if self.closing:
                 return False
-            self._jobs.append(job)
-            if self._asleep and self._writer >= 0:  # as `_ring` does, for every job and so without a call
-                self._asleep = False
-                try:
-                    self._write(self._writer, b"!")
-                except BlockingIOError:
-                    return True
+            self.jobs.append(job)
+            if self.asleep:
+                self.ring()
         return True
 
     def close(self) -> None:
         """Take no more jobs; those that are in will be done."""
         with self.lock:
             self.closing = True
-            self._ring()
+            self.ring()
 
     def poke(self) -> None:
         """Wake the reader if it sleeps."""
         with self.lock:
-            self._ring()
+            self.ring()
 
-    def _ring(self) -> None:
-        if self._asleep and self._writer >= 0:
-            self._asleep = False
-            try:
-                self._write(self._writer, b"!")
-            except BlockingIOError:
-                return  # the pipe is full: it will wake
+    def ring(self) -> None:
+        """Wake the reader if it sleeps; the lock is held."""
+        if self.asleep and self._writer >= 0:
+            self.asleep = False
+            self.knock()
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self.jobs)
 
     def take_reads(self) -> list[Job]:
         """Those of the waiting jobs that write nothing."""
         with self.lock:
-            reads = [job for job in self._jobs if not job.write]
+            reads = [job for job in self.jobs if not job.write]
             if reads:
-                self._jobs = deque(job for job in self._jobs if job.write)
+                self.jobs = deque(job for job in self.jobs if job.write)
         return reads
 
     def sleep(self, pause: float | None, fd: int | None, most: int) -> tuple[bool, list[Job]]:
@@ -85,11 +82,11 @@ class Inbox:
         poll.register(self._reader, READABLE)
         if fd is not None:
             poll.register(fd, READABLE)
-        self._asleep = True
-        if self._jobs or self.closing:  # put before it could see that this thread sleeps
+        self.asleep = True
+        if self.jobs or self.closing:  # put before it could see that this thread sleeps
             pause = 0.0
         ready = poll.poll(None if pause is None else max(0.0, pause) * 1000)
-        self._asleep = False
+        self.asleep = False
         told = False
         for number, _ in ready:
             if number != self._reader:
@@ -100,7 +97,7 @@ class Inbox:
             except BlockingIOError:
                 continue
         with self.lock:
-            waiting = self._jobs
+            waiting = self.jobs
             if len(waiting) <= most:
                 jobs = list(waiting)
                 waiting.clear()

@@ -93,12 +93,19 @@ class Runner:
     def run(self, delivery: Delivery) -> Outcome:
         """Run one delivery to its end. Each way to end is one return."""
         endings = self.endings
+        message = delivery.message
+        # What `self.read` finds, for nearly every message and so without its call.
+        name = message.headers.get("task") if message and type(message.headers) is dict else None
+        handler = self.handlers.get(name) if type(name) is str else None
         try:
-            handler, call = self.read(delivery)
+            if handler is not None and message is not None:
+                call = read(message, self._codecs)
+            else:
+                handler, call = self.read(delivery)
         except MessageError as error:
             tell_unreadable(self._app, delivery, error)
             return endings.unreadable(delivery, error)
-        request = Request(call, delivery.message, self._node, delivery.attempts)
+        request = Request(call, message, self._node, delivery.attempts)
         if call.expires is not None and call.expires <= time.time():
             tell_expired(handler.task, request)
             return endings.expired(delivery, handler, request)
