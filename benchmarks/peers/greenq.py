@@ -98,6 +98,16 @@ class GreenqRabbit(Greenq):
     scales: ClassVar[bool] = True
 
 
+class GreenqRabbitUnconfirmed(GreenqRabbit):
+    """Sending that does not wait until the server has the message."""
+
+    name: ClassVar[str] = "greenq gevent, RabbitMQ, unconfirmed"
+    variant: ClassVar[str] = "rabbit, unconfirmed"
+    chief: ClassVar[bool] = False
+    scales: ClassVar[bool] = False
+    only: ClassVar[tuple[str, ...]] = ("enqueue", "bulk")
+
+
 if inside():
     from collections.abc import Callable, Iterator
     from contextlib import contextmanager
@@ -106,7 +116,8 @@ if inside():
     from greenq import GreenQ
 
     if rabbit_url():
-        app = GreenQ("bench", broker=rabbit_url(), results="rpc://" if keeps_results() else None)
+        option = "?confirm_publish=no" if variant().endswith("unconfirmed") else ""
+        app = GreenQ("bench", broker=rabbit_url() + option, results="rpc://" if keeps_results() else None)
     elif redis_url():
         app = GreenQ("bench", broker=redis_url(), results=redis_url() if keeps_results() else None)
     else:
