@@ -140,7 +140,7 @@ class Records:
             return ()
         store = self.store()
         reason = "no results are kept: set results.url" if store is None else store.refuses_chords
-        if store is None or reason is not None:
+        if store is None or (reason is not None and not store.forwards_parts):
             log.error("a chord will never be complete, its members cannot be counted: %s", reason)
             return ()
         for part in following.parts:

@@ -11,12 +11,15 @@ from celery.result import ResultBase  # type: ignore[import-untyped]
 
 from greenq.app import GreenQ
 from greenq.contrib.celery import stacks
+from greenq.contrib.celery.addresses import BRIDGE
+from greenq.contrib.celery.backend import BackendStore
 from greenq.contrib.celery.differences import differences
 from greenq.contrib.celery.exceptions import SoftTimeLimitExceeded
 from greenq.contrib.celery.settings import routes_of, settings_of
 from greenq.contrib.celery.tasks import AdoptedTask, options_of, rate_of
 from greenq.errors import AppError, GreenqError
 from greenq.importing import place_of
+from greenq.results.base import ResultStore
 
 __all__ = ["AdoptedApp"]
 
@@ -94,6 +97,17 @@ class AdoptedApp(GreenQ):
         made = {"app": self.adopted_from, **settings_of(self.celery)}
         routes = routes_of(self.celery.conf.task_routes)
         return made | {"routes": routes} if routes else made
+
+    @property
+    def results(self) -> ResultStore | None:
+        """The result store: greenq's, or the application's own backend where greenq has none like it."""
+        if not str(self.settings.results.url).startswith(f"{BRIDGE}:"):
+            return super().results
+        store = self._results
+        if store is None:
+            store = BackendStore(self.celery.backend, self._encode_record, self._decode_record)
+            self._results, self._opened = store, True
+        return store
 
     def _adopt(self, original: Any) -> None:
         options = options_of(original)
