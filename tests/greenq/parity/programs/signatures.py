@@ -132,6 +132,7 @@ def main():
         "group of a group": group(group(add.s(1, 1), add.s(2, 2)), add.s(3, 3)).delay(),
         "group of chains": group(add.s(1, 1) | add.s(1), add.s(2, 2) | add.s(2)).delay(),
         "skew": group(add.s(1, 1), add.s(2, 2)).skew(start=0, stop=1, step=0.1)(),
+        "nobody in a chain": (add.s(1, 1) | group([]) | total.s()).delay(),
         "empty group": [group([]).apply_async().get(), group([]).apply_async().ready()],
         "saved ids": group(add.s(1, 1), add.s(2, 2)).freeze(_id="my-group").id,
         # ── chords
