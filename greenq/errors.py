@@ -165,6 +165,8 @@ class ChordError(GreenqError):
 
     member: str | None = None
     """The id of the member that failed, in the process that found out."""
+    called: frozenset[str] = frozenset()
+    """The errbacks that were called for that member, if it is the body of a chord that failed."""
 
 
 class ResultTimeout(GreenqError, TimeoutError):

@@ -6,8 +6,10 @@ Source: celery/backends/redis.py (``on_chord_part_return``), celery/backends/bas
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from greenq.app import GreenQ
@@ -35,6 +37,8 @@ __all__ = ["ChordEnds"]
 
 log = logging.getLogger("greenq.canvas")
 
+CALLED = "greenq_called"
+"""In the failure of a body that never ran: the errbacks that were called for it."""
 FAILED = frozenset({FAILURE, REVOKED})
 """States of members that let the chord fail."""
 AT_FAULT = (EncodeError, InvalidOption, InvalidTaskArguments, PublishError)
@@ -141,12 +145,15 @@ class ChordEnds:
         following.doomed = doomed(chord.body)
         in_group = chord.body.get("subtask_type") == "group"
         reason = error.__cause__ if in_group and error.__cause__ is not None else error
-        described = describe(reason)
+        called = error.called | {_digest(errback) for one in following.doomed for errback in one.errbacks}
+        # Celery links what a chord is given to the bodies of the chords in it, too, and calls it once.
+        described = {**describe(reason), CALLED: sorted(called)} if called else describe(reason)
         for one in following.doomed:
             self._followups.count_signature(following, one.signature, described)
-            if one.errbacks:
+            errbacks = [errback for errback in one.errbacks if _digest(errback) not in error.called]
+            if errbacks:
                 stand_in = _stand_in(one, chord)
-                self._followups.call_errbacks(following, stand_in, one.errbacks, reason, trace)
+                self._followups.call_errbacks(following, stand_in, errbacks, reason, trace)
                 one.children = stand_in.children_as_tuples()
         parts = self._records.parts(following)
         results = self._records.failures(following, reason, trace)
@@ -169,7 +176,15 @@ def _failure(id: str, value: Any) -> ChordError:
     error = ChordError(f"Dependency {id} raised {cause!r}")
     error.__cause__ = cause
     error.member = id
+    called = value.get(CALLED) if isinstance(value, dict) else None
+    if isinstance(called, list):
+        error.called = frozenset(one for one in called if isinstance(one, str))
     return error
+
+
+def _digest(errback: Any) -> str:
+    """What two equal errbacks have in common."""
+    return sha256(json.dumps(errback, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
 def _sender(chord: DueChord) -> Request:

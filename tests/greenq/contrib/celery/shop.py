@@ -168,6 +168,11 @@ def told(request: Any, exc: BaseException, traceback: str) -> None:
     note("errback", request.id, repr(exc), app.AsyncResult(request.id).state)
 
 
+@app.task  # type: ignore[untyped-decorator]
+def noting(text: str, more: str = "") -> None:
+    note(text, more)
+
+
 @app.task(bind=True)  # type: ignore[untyped-decorator]
 def workflow(self: Task) -> str:
     return str(chord([add.s(n, n) for n in range(4)], total.s()).delay().id)

@@ -146,6 +146,16 @@ def test_an_errback_gets_request_exception_and_traceback(shop: Shop) -> None:
     shop.until_noted(f"errback {result.id} ValueError('oh') FAILURE")
 
 
+def test_an_errback_of_a_chord_with_a_chord_in_it_is_called_once(shop: Shop) -> None:
+    within = chord([shop.sign("add", 1, 1), shop.sign("failing", "oh")], shop.sign("total"), app=shop.app)
+    whole = chord([shop.sign("add", 2, 2), within], shop.sign("total"), app=shop.app)
+    whole.link_error(shop.sign("noting", "nested", "errback", immutable=True))
+    body = whole.delay()
+    # The body fails after its errbacks were called.
+    until(lambda: body.state == "FAILURE", patience=PATIENCE)
+    assert shop.notes("nested errback") == ["nested errback"]
+
+
 def test_celerys_own_tasks_are_there(shop: Shop) -> None:
     mapped = shop.app.signature("celery.map", kwargs={"task": shop.sign("total"), "it": [[1, 2], [3]]})
     assert mapped.delay().get(timeout=PATIENCE) == [3, 3]
