@@ -81,6 +81,14 @@ def test_the_members_of_a_chord_are_counted_on_both_sides(make: Builder) -> None
         assert get(result) == [[[2 * n for n in range(11)]], {}]
 
 
+def test_the_members_of_a_group_end_on_both_sides(make: Builder) -> None:
+    chains = [make.chain(make.sig("add", n, n), make.sig("add", 1)) for n in range(4)]
+    result = make.group(*chains, make.sig("mirror", "x")).apply_async()
+    assert get(result) == [1, 3, 5, 7, [["x"], {}]]
+    result.save()
+    assert get(make.app.GroupResult.restore(result.id)) == [1, 3, 5, 7, [["x"], {}]]
+
+
 def test_a_group_in_a_chain_waits_for_both_sides(make: Builder) -> None:
     group = make.group(*(make.sig("add", n) for n in range(4)))
     result = make.chain(make.sig("add", 1, 1), group, make.sig("mirror"), make.sig("mirror")).apply_async()
