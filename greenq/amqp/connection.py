@@ -67,9 +67,9 @@ class Connection:
         self._put: Callable[[bytes], int] | None = None
         """Sends at once what needs no encryption; see `Transport.put`."""
         self._eased: list[native.Signal] = []
-        self._bell, self._ear = native.original("socket", "socketpair")()
-        self._bell.setblocking(False)
-        self._ear.setblocking(False)
+        self._bell, self._ear = ends = native.original("socket", "socketpair")()
+        for end in ends:
+            end.setblocking(False)
         self._outlet: Outlet | None = None
         self._heard = time.monotonic()
         self._heartbeat = 0.0

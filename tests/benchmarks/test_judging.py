@@ -104,7 +104,7 @@ def test_where_less_is_better_the_ratio_is_turned_round() -> None:
 
 
 def test_the_worst_count_of_calls_decides() -> None:
-    text = "Python calls per message on the costliest broker, batches of 1 and 100"
+    text = "Python calls per message on any broker, by 1 and by 100"
     counts = [{"broker": "memory", "calls": 30.0}, {"broker": "amqp", "calls": 61.0}]
     assert found_for(text, made({}), counts).met is False
     assert found_for(text, made({}), counts[:1]).met is True
