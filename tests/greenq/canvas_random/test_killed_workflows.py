@@ -70,6 +70,7 @@ class Scene:
         with self.ledger.open() as file:
             file.seek(self._read)
             new = file.read()
+        new = new[: new.rfind("\n") + 1]  # the last line may be on its way
         self._read += len(new)
         for text in new.splitlines():
             what, when, pid, seed, number, retries, id = text.split()
