@@ -127,7 +127,8 @@ class Scene:
     def events(self) -> list[Event]:
         """The ledger so far, and the kills."""
         events = list(self._kills)
-        for line in self.ledger.read_text().splitlines():
+        text = self.ledger.read_text()
+        for line in text[: text.rfind("\n") + 1].splitlines():  # the last one may be on its way
             when, pid, *rest = line.split()
             events.append(Event(float(when), int(pid), *rest))
         return events
