@@ -148,8 +148,8 @@ class Connection:
     def ease(self) -> native.Signal | None:
         """None if it takes more now; else what tells that things have changed."""
         with self._lock:
-            waiting = self._outlet.waiting if self._outlet is not None else 0
-            if self.lost is not None or (self.blocked is None and waiting < FULL):
+            full = self._outlet is not None and self._outlet.waiting >= FULL
+            if self.lost is not None or (self.blocked is None and not full):
                 return None
             signal = native.Signal()
             self._eased.append(signal)
@@ -181,10 +181,9 @@ class Connection:
 
     def _flush(self) -> None:
         with self._lock:
-            outlet = self._outlet
-            if outlet is not None:
-                outlet.flush()
-            full = self.blocked is not None or (outlet is not None and outlet.waiting >= FULL)
+            if self._outlet is not None:
+                self._outlet.flush()
+            full = self.blocked is not None or (self._outlet is not None and self._outlet.waiting >= FULL)
             eased = [] if full else self._ease()
         for signal in eased:
             signal.set()
