@@ -73,8 +73,13 @@ def pool_info(pool: Pool, soft: float | None, hard: float | None, max_tasks: int
     }  # fmt: skip
 
 
-def broker_info(url: str, heartbeat: float) -> dict[str, Any]:
-    """The broker's address, without its secrets."""
+def broker_info(url: str, heartbeat: float, timeout: float) -> dict[str, Any]:
+    """The broker's address, without its secrets.
+
+    Parameters:
+        heartbeat: seconds after which a process that is silent is taken for dead.
+        timeout: seconds that a call to it may take.
+    """
     parts = urlsplit(url)
     try:
         port = parts.port
@@ -89,7 +94,7 @@ def broker_info(url: str, heartbeat: float) -> dict[str, Any]:
         "insist": False,
         "ssl": parts.scheme in ("rediss", "amqps"),
         "transport": transport,
-        "connect_timeout": None,
+        "connect_timeout": timeout,
         "transport_options": {},
         "login_method": None,
         "uri_prefix": None,

@@ -275,7 +275,7 @@ class Endings:
             failure.reply_to = reply_to_of(delivery.message)
             result = self.records.if_encodable(failure)
         settlement = Settlement(delivery, Verdict.DEAD, reason=plain(reason))
-        outcome = Outcome(delivery, (), result, settlement, REJECTED)
+        outcome = Outcome(delivery, (), result, settlement, REJECTED, shown=(text_of(error, repr), None))
         request = self._followups.request_of(delivery)
         if request is None:
             return outcome

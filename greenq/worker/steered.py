@@ -123,7 +123,7 @@ class Steered:
                 settings.tasks.time_limit,
                 settings.worker.max_tasks,
             ),
-            "broker": broker_info(settings.broker.url, settings.worker.lease),
+            "broker": broker_info(settings.broker.url, settings.worker.lease, settings.broker.timeout),
             "prefetch_count": self._pool.capacity + settings.worker.prefetch,
             "rusage": rusage(),
         }

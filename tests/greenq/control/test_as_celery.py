@@ -45,7 +45,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Celery, Ce
     with (place / "celery.log").open("wb") as output:
         worker = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "tests.greenq.control.celery_works", "worker",
-             "-n", "it@test", "-P", "threads", "-c", "2", "--without-mingle"],
+             "-n", "it@test", "-P", "gevent", "-c", "2", "--without-mingle"],
             env=environment, cwd=place, stdout=output, stderr=output,
         )  # fmt: skip
     try:
