@@ -28,9 +28,9 @@ def begin(library: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def both() -> dict[str, dict[str, Any]]:
-    """What came of each program under each library; the two run side by side."""
-    begun = {library: begin(library) for library in ("celery", "greenq")}
+def every() -> dict[str, dict[str, Any]]:
+    """What came of each program on each side; they run side by side."""
+    begun = {library: begin(library) for library in ("celery", "greenq", "adopted")}
     found: dict[str, dict[str, Any]] = {}
     try:
         for library, process in begun.items():
@@ -48,14 +48,14 @@ def both() -> dict[str, dict[str, Any]]:
 def sides(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, dict[str, Any]]:
     """What came of each program by library."""
     if worker_id == "master":
-        return both()
+        return every()
     path = tmp_path_factory.getbasetemp().parent / "parity.json"
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
         if not text:
-            text = json.dumps(both())
+            text = json.dumps(every())
             file.write(text)
     found: dict[str, dict[str, Any]] = json.loads(text)
     return found

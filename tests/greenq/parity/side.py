@@ -1,8 +1,9 @@
 """Runs programs under one library, with one worker in this process, and prints what came of them as JSON.
 
-``python -m tests.greenq.parity.side celery|greenq redis://… program.py …``
+``python -m tests.greenq.parity.side celery|greenq|adopted redis://… program.py …``
 
-A program is written for Celery; under greenq only its import lines are changed. It finds `app` and `log` (a
+A program is written for Celery; under greenq only its import lines are changed, and if it is adopted nothing
+is: greenq's worker serves its Celery application. It finds `app` and `log` (a
 list that is compared, too) among its names, and has a function `main` that makes calls and returns what is to
 be compared by name: results, which are waited for and looked up as they are stored, or plain values. A
 function `after`, if there is one, is called with them when all have ended; what it returns is added. Programs
@@ -18,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,8 +70,19 @@ def greenq_worker(app: Any) -> Iterator[None]:
             worker.stop(PATIENCE)
 
 
-def make(library: str, url: str, extended: bool) -> Any:
+def workers_of(library: str, app: Any) -> AbstractContextManager[None]:
+    """One worker for a program's application."""
     if library == "celery":
+        return celery_worker(app)
+    if library == "adopted":
+        from greenq.contrib.celery.adopting import adopt
+
+        app = adopt(app, "parity")
+    return greenq_worker(app)
+
+
+def make(library: str, url: str, extended: bool) -> Any:
+    if library != "greenq":
         from celery import Celery
 
         app = Celery("parity", broker=url, backend=url)
@@ -163,7 +175,7 @@ def run(library: str, url: str, paths: list[Path]) -> dict[str, Any]:
     modules = [load(library, path, app) for path in paths]
     client = redis.Redis.from_url(url)
     found = {}
-    with celery_worker(app) if library == "celery" else greenq_worker(app):
+    with workers_of(library, app):
         for module in modules:
             normal = Normal()
             try:

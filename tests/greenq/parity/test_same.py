@@ -1,4 +1,7 @@
-"""The identical program ends the same way under Celery and under greenq: values, states, stored records."""
+"""The identical program ends the same way under Celery and under greenq: values, states, stored records.
+
+It does so written for greenq, and as a Celery application that greenq's worker has adopted.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from tests.greenq.parity.conftest import PROGRAMS
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_a_program_ends_the_same_way_under_both(program: Path, sides: dict[str, Any]) -> None:
-    celery, greenq = sides["celery"][program.stem], sides["greenq"][program.stem]
+@pytest.mark.parametrize("side", ["greenq", "adopted"])
+def test_a_program_ends_the_same_way_under_both(program: Path, side: str, sides: dict[str, Any]) -> None:
+    celery, greenq = sides["celery"][program.stem], sides[side][program.stem]
     for library, found in (("celery", celery), ("greenq", greenq)):
         assert "broke" not in found, f"under {library}:\n{found['broke']}"
     assert greenq["log"] == celery["log"]

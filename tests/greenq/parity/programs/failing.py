@@ -157,7 +157,7 @@ def main():
         ),
         "linked to a chord": linked_chord(),
     }
-    waited(17)
+    waited(18)
     made["last"] = add.delay(0, 0)
     made["last"].get(timeout=60)
     log.sort(key=lambda entry: (entry[0], str(entry[2:])))
