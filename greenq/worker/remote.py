@@ -27,6 +27,10 @@ COMMANDS = (inspecting, controlling)
 """The modules whose commands are there as soon as they are imported."""
 
 
+ANSWER_WITHIN = 1.0
+"""Seconds of silence after which no other worker is expected to tell what it knows."""
+
+
 class Remote:
     """The duties of one worker that have to do with others who watch and steer it.
 
@@ -47,6 +51,7 @@ class Remote:
         self._wants_tasks = settings.events.tasks
         self._exchange = settings.events.exchange
         self._node = parts.node
+        self._app = app
         revocations = Revocations(settings.control.revoked_most, settings.control.revoked_for)
         self._revoker = Revoker(
             revocations, self._radio, parts.store, parts.pool, parts.consumer, parts.runner, parts.settler,
@@ -84,8 +89,20 @@ class Remote:
                     lambda post: control.soon(lambda: elected(post)),
                 )  # fmt: skip
             control.listen()
+            if not self._radio.remembers:
+                control.soon(self._ask_the_others)
         if self._wants_tasks:
             self._events.switch(True)
+
+    def _ask_the_others(self) -> None:
+        """Learn from the other workers what is revoked, as the broker does not remember it."""
+        known = self._revoker.revocations
+        found = self._app.control.inspect(timeout=ANSWER_WITHIN).hello(self._node, known.ids()) or {}
+        for answer in found.values():
+            if isinstance(answer, dict):
+                known.add([id for id in answer.get("revoked") or () if isinstance(id, str)])
+                self._clock.adjust(answer.get("clock"))
+        self._revoker.look()
 
     def services(self) -> Iterator[tuple[Callable[[], None], str]]:
         """What runs beside the pool's calls, each with its name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from greenq.brokers.base import Broker
@@ -55,7 +54,7 @@ class Autoscale:
 
     def look(self) -> None:
         """Look once, and change the size if need be."""
-        now, size, busy = time.monotonic(), self._pool.capacity, self._pool.busy
+        now, size, busy = self._pool.now(), self._pool.capacity, self._pool.busy
         self._needed = [one for one in self._needed if now - one[0] < CALM]
         waiting = self._waiting() if busy >= size else 0
         self._needed.append((now, busy + waiting))

@@ -82,8 +82,8 @@ def test_both_answer_alike(asked: tuple[Celery, Celery], command: str) -> None:
     arguments = (INSPECT | CONTROL)[command]
     theirs, ours = (shape(answer(client, command, arguments), command) for client in asked)
     if command == "stats":
-        theirs["broker"] = {key: ours["broker"].get(key) and one for key, one in theirs["broker"].items()}
-        ours["broker"] = {key: theirs["broker"].get(key) and one for key, one in ours["broker"].items()}
+        for told in (theirs, ours):
+            del told["broker"]["connect_timeout"]  # Celery's own workers differ there, by their pool
     assert ours == theirs
 
 
