@@ -12,6 +12,7 @@ from celery.result import GroupResult as CelerysGroupResult
 
 from greenq import GreenQ, GroupResult, ResultSet, ResultTimeout, chain, chord, group
 from greenq.asyncresult import AsyncResult
+from greenq.control.client import Control
 from greenq.errors import GreenqError, IncompleteStream, ResultStoreError
 from greenq.failures import describe
 from greenq.message import FAILURE, SUCCESS, Result
@@ -245,9 +246,19 @@ def test_forgetting_a_group_forgets_its_members(app: GreenQ) -> None:
     assert not app.AsyncResult("f1").exists()
 
 
-def test_revoking_is_refused_with_the_reason(app: GreenQ) -> None:
-    with pytest.raises(GreenqError, match="remote control"):
-        GroupResult("r", members(app, "r1"), app=app).revoke()
+def test_a_group_is_revoked_by_one_command(app: GreenQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(
+        Control, "revoke", lambda self, ids, **options: told.append((ids, options["terminate"]))
+    )
+    inner = GroupResult("inner", members(app, "r2", "r3"), app=app)
+    GroupResult("r", [*members(app, "r1"), inner], app=app).revoke(terminate=True)
+    assert told == [(["r1", "r2", "r3"], True)]
+
+
+def test_a_result_without_an_application_cannot_be_revoked() -> None:
+    with pytest.raises(GreenqError, match="no application"):
+        AsyncResult("r1", None).revoke()
 
 
 def test_workflows_run_here_with_apply(app: GreenQ) -> None:
