@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from greenq.codecs import Codecs
 from greenq.errors import GreenqError, MessageError
-from greenq.message import RETRY, Delivery, Outcome, Verdict
+from greenq.message import REJECTED, RETRY, Delivery, Outcome, Verdict
 from greenq.protocol import TaskCall, read
 from greenq.throttling.base import Ask, Slot, ThrottleStore
 from greenq.throttling.desk import Desk
@@ -305,7 +305,11 @@ def ends(outcome: Outcome) -> bool:
     if outcome.state == RETRY:
         return False
     settlement = outcome.settlement
-    return settlement is None or settlement.verdict in (Verdict.ACK, Verdict.DEAD)
+    if settlement is None:
+        return True
+    if outcome.state == REJECTED and settlement.verdict is Verdict.ACK:
+        return False  # the task gave it back: it is sent once more, with a mark
+    return settlement.verdict in (Verdict.ACK, Verdict.DEAD)
 
 
 def let_go(desk: Desk, delivery: Delivery, handler: Handler, codecs: Codecs, owner: str) -> None:

@@ -111,7 +111,7 @@ def ended_event(outcome: Outcome) -> tuple[str, dict[str, Any]] | None:
         fields = {"uuid": id, "terminated": signum is not None, "signum": signum}
         return "task-revoked", {**fields, "expired": text == EXPIRED}
     if state == REJECTED and outcome.settlement is not None:
-        return "task-rejected", {"uuid": id, "requeue": outcome.settlement.verdict is Verdict.REQUEUE}
+        return "task-rejected", {"uuid": id, "requeue": outcome.settlement.verdict is not Verdict.DEAD}
     return None
 
 

@@ -238,3 +238,34 @@ def test_whatever_a_message_says_it_holds_the_worker_goes_on(url: str) -> None:
             lambda: app.broker.depth()["celery"].ready + app.broker.depth()["celery"].leased == 0,
             "all are over",
         )
+
+
+def test_a_call_that_its_task_gives_back_keeps_its_key(url: str) -> None:
+    app, refused, gate = make(url), threading.Event(), threading.Event()
+
+    @app.task(unique=True, bind=True)
+    def build(self: Any) -> str:
+        if not self.request.delivery_info["redelivered"]:
+            raise Reject("not yet", requeue=True)
+        refused.set()
+        assert gate.wait(PATIENCE)
+        return "built"
+
+    with working(app):
+        first = build.delay()
+        assert refused.wait(PATIENCE)
+        with pytest.raises(AlreadyQueued, match=first.id):
+            build.delay()
+        gate.set()
+        assert first.get(timeout=PATIENCE) == "built"
+        second: list[Any] = []
+
+        def free() -> bool:
+            try:
+                second.append(build.delay())
+            except AlreadyQueued:
+                return False
+            return True
+
+        until(free, "the key is free", PATIENCE)
+        assert second[0].get(timeout=PATIENCE) == "built"
