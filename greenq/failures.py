@@ -28,7 +28,7 @@ _CELERYS: dict[tuple[str, str], type[BaseException]] = {
 _AS_CELERY: dict[type[BaseException], tuple[str, str]] = {
     kind: name
     for name, kind in _CELERYS.items()
-    if name[0] == "billiard.exceptions" or kind is errors.ChordError
+    if name[0] == "billiard.exceptions" or kind in (errors.ChordError, errors.TaskRevoked)
 }
 """What befell a task from outside is stored under Celery's names: its clients find their own types."""
 

@@ -1,6 +1,7 @@
 """A plugin of the suite's pytest: its session's worker is a process of its own, started by a command.
 
-``SUITE_WORKER`` is the command, and ``SUITE_LOG`` the file that gets what it prints.
+``SUITE_WORKER`` is the command, and ``SUITE_LOG`` the file that gets what it prints. Its node has the name
+that the suite expects of a worker in its own process.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from celery.contrib.testing import worker  # type: ignore[import-untyped]
+from celery.utils.nodenames import anon_nodename  # type: ignore[import-untyped]
 
 PATIENCE = 60.0
 
@@ -24,7 +26,8 @@ PATIENCE = 60.0
 def start_worker(app: Any, **_: Any) -> Iterator[SimpleNamespace]:
     """Stands in for `celery.contrib.testing.worker.start_worker`."""
     with open(os.environ["SUITE_LOG"], "ab") as log:
-        process = subprocess.Popen(shlex.split(os.environ["SUITE_WORKER"]), stdout=log, stderr=log)
+        command = [*shlex.split(os.environ["SUITE_WORKER"]), "-n", anon_nodename()]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         wait_until_it_serves(app, process)
         yield SimpleNamespace(app=app, hostname="outside", process=process)
