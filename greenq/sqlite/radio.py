@@ -23,7 +23,7 @@ log = logging.getLogger("greenq.control")
 
 _translation = Translation(BrokerError, BrokerUnreachable)
 
-LOOK_EVERY = 0.25
+LOOK_EVERY = 0.5
 """Seconds between looks for what was said: one small read."""
 TIMEOUT = 10.0
 KEPT = 60.0
