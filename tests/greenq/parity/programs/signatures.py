@@ -52,7 +52,7 @@ def incomplete():
         return "incomplete"
 
 
-def main():
+def data():
     sig = add.signature((2, 2), {"debug": True}, countdown=10)
     linked = add.s(2, 2)
     linked.link(mul.s(4))
@@ -61,11 +61,8 @@ def main():
     eleven = [add.s(i, i) for i in range(10)]
     frozen = add.s(1, 1)
     frozen_result = frozen.freeze()
-    numbered = chain(add.s(1, 1), add.s(2).set(task_id="the-last-one"))
     skewed = group(eleven).skew(start=1, stop=10)
-    reset = add.signature((2, 2), immutable=True)
     return {
-        # ── data
         "fields": fields(sig),
         "by name": [
             fields(signature("signatures.add", args=(2, 2), countdown=10)),
@@ -96,7 +93,13 @@ def main():
         "skewed": [each.options.get("countdown") for each in skewed.tasks],
         "frozen": frozen_result.id == frozen.id == frozen.options["task_id"],
         "typed": add.s(1).type is app.tasks["signatures.add"],
-        # ── calls
+    }
+
+
+def calls():
+    numbered = chain(add.s(1, 1), add.s(2).set(task_id="the-last-one"))
+    reset = add.signature((2, 2), immutable=True)
+    return {
         "called": [add.s(2, 2)(), add.s(2)(3), add.si(2, 2)()],
         "waited for": ~add.s(2, 2),
         "read back": signature(json.loads(json.dumps(add.s(2, y=5)))).delay(),
@@ -108,7 +111,6 @@ def main():
         "subtask": add.subtask((2, 3)).delay(),
         "immutable": reset.delay(),
         "immutable link": add.apply_async((2, 2), link=nothing.si()),
-        # ── chains
         "chain called": chain(add.s(2, 2), add.s(4), add.s(8))(),
         "partial chain": (add.s(4) | mul.s(8))(16),
         "chain of chains": (add.s(4, 16) | mul.s(2) | (add.s(4) | mul.s(8)))(),
@@ -122,7 +124,11 @@ def main():
         "callback of a chain": (add.s(1, 1) | add.s(1)).apply_async(
             link=add.s(5).set(task_id="after-the-chain")
         ),
-        # ── groups
+    }
+
+
+def workflows():
+    return {
         "generator": group(add.s(i, i) for i in range(10))(),
         "fan out": (greet.s() | group(greet.s("a"), greet.s("b"))).delay(username="artv", first="Art"),
         "fan out immutable": (add.s(4, 4) | group(add.si(i, i) for i in range(4)))(),
@@ -135,7 +141,6 @@ def main():
         "nobody in a chain": (add.s(1, 1) | group([]) | total.s()).delay(),
         "empty group": [group([]).apply_async().get(), group([]).apply_async().ready()],
         "saved ids": group(add.s(1, 1), add.s(2, 2)).freeze(_id="my-group").id,
-        # ── chords
         "chord called": chord(add.s(i, i) for i in range(10))(total.s()),
         "chord of a group": chord(group(add.s(1, 1), add.s(2, 2)), total.s()).delay(),
         "immutable body": chord([add.s(1, 1), add.s(2, 2)], nothing.si()).apply_async(),
@@ -152,7 +157,6 @@ def main():
         "member of one chord": chord(
             [chord([add.s(1, 1), add.s(2, 2)], total.s()), add.s(1, 1) | add.s(1)], total.s()
         ).apply_async(),
-        # ── many arguments
         "map": ~total.map([list(range(10)), list(range(100))]),
         "starmap": ~add.starmap([(n, n) for n in range(10)]),
         "starmap later": add.starmap([(n, n) for n in range(3)]).apply_async(countdown=0.1),
@@ -163,9 +167,11 @@ def main():
             each.options["countdown"]
             for each in add.chunks([(n, n) for n in range(6)], 2).group().skew(start=1, stop=4).tasks
         ],
-        # ── results
-        "incomplete": incomplete(),
     }
+
+
+def main():
+    return data() | calls() | workflows() | {"incomplete": incomplete()}
 
 
 def after(results):
