@@ -87,6 +87,18 @@ class GreenQ(AppCanvas, Registry):
         super().override(overrides, config)
         self._resolved = None
 
+    def origin_configuration(self, defaults: bool) -> dict[str, Any] | None:
+        """The configuration of an adopted application as its own library tells it, secrets masked.
+
+        Parameters:
+            defaults: also what nobody has set.
+        """
+        return None
+
+    def origin_report(self) -> str | None:
+        """What the library of an adopted application tells of itself for bug reports, secrets masked."""
+        return None
+
     def set_up_logs(self) -> bool:
         """Let an adopted application set up logging in a worker's process, if it wants; whether it has."""
         return False

@@ -115,13 +115,14 @@ def clock(state: ControlState, **_: Any) -> Any:
 @inspect_command(alias="dump_conf", args=[("with_defaults", truth)], signature="[include_defaults=False]")
 def conf(state: ControlState, with_defaults: bool = False, **_: Any) -> Any:
     """Tell its configuration, secrets masked."""
-    return configuration_of(state.app, bool(with_defaults))
+    own = state.app.origin_configuration(bool(with_defaults))
+    return configuration_of(state.app, bool(with_defaults)) if own is None else own
 
 
 @inspect_command()
 def report(state: ControlState, **_: Any) -> Any:
     """Tell versions and configuration, for bug reports."""
-    return {"ok": report_of(state.app)}
+    return {"ok": report_of(state.app) + (state.app.origin_report() or "")}
 
 
 @inspect_command(visible=False)

@@ -8,6 +8,8 @@ from typing import Any
 
 from celery import signals  # type: ignore[import-untyped]
 from celery.result import ResultBase  # type: ignore[import-untyped]
+from celery.utils.saferepr import saferepr as safe_repr  # type: ignore[import-untyped]
+from celery.utils.serialization import jsonify  # type: ignore[import-untyped]
 
 from greenq.app import GreenQ
 from greenq.contrib.celery import stacks
@@ -80,6 +82,19 @@ class AdoptedApp(GreenQ):
             if name not in self.tasks:
                 self._adopt(task)
         stacks.install(app)
+
+    def origin_configuration(self, defaults: bool) -> dict[str, Any]:
+        """The Celery application's configuration, as Celery's workers tell it."""
+        table = self.celery.conf.table(with_defaults=defaults, censored=True)
+        told: dict[str, Any] = jsonify(
+            table, keyfilter=lambda key: isinstance(key, str) and not key.startswith("__"),
+            unknown_type_filter=safe_repr,
+        )  # fmt: skip
+        return told
+
+    def origin_report(self) -> str:
+        """What Celery tells of itself and of the application."""
+        return str(self.celery.bugreport())
 
     def set_up_logs(self) -> bool:
         """Let the receivers of Celery's `setup_logging` do it, if there are any; whether there are."""

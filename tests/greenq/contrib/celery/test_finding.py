@@ -150,6 +150,16 @@ def test_what_differs_is_said_with_what_to_do() -> None:
     assert all(said.values())
 
 
+def test_its_configuration_is_told_as_celery_tells_it() -> None:
+    app = load_app("adopt_odd")
+    told = app.origin_configuration(False)
+    assert told is not None
+    assert (told["task_time_limit"], told["worker_direct"]) == (30, True)
+    assert "pw" not in str(told["result_backend"])
+    assert "worker_hijack_root_logger" in (app.origin_configuration(True) or {})
+    assert "software -> celery:" in (app.origin_report() or "")
+
+
 def test_nothing_differs_in_a_plain_application() -> None:
     app = load_app("adopt_one")
     app.load_tasks()
