@@ -83,6 +83,25 @@ def listen(signal, sender, *names):
     getattr(signals, signal).connect(receiver, sender=sender, weak=False)
 
 
+def published():
+    """What receivers are told about a message, before and after it is sent."""
+    told = []
+
+    def before(sender=None, headers=None, body=None, exchange=None, routing_key=None, **_):
+        told.append(["before", sender, headers["task"], headers["id"], list(body[0]), exchange, routing_key])
+
+    def after(sender=None, headers=None, body=None, exchange=None, routing_key=None, **_):
+        told.append(["after", sender, headers["task"], headers["id"], list(body[0]), exchange, routing_key])
+
+    signals.before_task_publish.connect(before, weak=False)
+    signals.after_task_publish.connect(after, weak=False)
+    add.apply_async((6, 6), task_id="published").get(timeout=60)
+    signals.before_task_publish.disconnect(before)
+    signals.after_task_publish.disconnect(after)
+    add.apply_async((7, 7), task_id="unheard").get(timeout=60)
+    return told
+
+
 def main():
     for task in (add, retried, fail, ignore):
         listen("task_prerun", task, "task_id", "args", "kwargs")
@@ -111,4 +130,4 @@ def main():
         retried.apply((4,)).get(),
         ignore.apply().state,
     ]
-    return made | {"ignored": ignored.state}
+    return made | {"ignored": ignored.state, "published": published()}

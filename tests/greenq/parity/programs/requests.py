@@ -22,6 +22,7 @@ def ask(self, *args, **kwargs):
     told = about(self.request)
     told["delivery"] = [info["exchange"], info["routing_key"], info["priority"], info["redelivered"]]
     told["hostname"] = self.request.hostname
+    told["asked by"] = self.request.reply_to == "somebody"
     told["tenant"] = self.request.get("tenant"), self.request.get("nothing", "else")
     return told
 
@@ -29,7 +30,13 @@ def ask(self, *args, **kwargs):
 @app.task(bind=True)
 def parent(self):
     child = ask.delay("a child")
+    ask.apply_async(add_to_parent=False)
     return [child.id, [result.id for result in self.request.children]]
+
+
+@app.task
+def reached(way):
+    return way
 
 
 @app.task(bind=True)
@@ -60,8 +67,9 @@ def main():
         "plain": ask.delay(1, x=2),
         "with options": ask.apply_async(
             ("a",), {"k": None}, headers={"tenant": "ann", "n": 1}, expires=600, shadow="ask.again",
-            time_limit=100, soft_time_limit=90,
+            time_limit=100, soft_time_limit=90, reply_to="somebody",
         ),
+        "by a key": reached.apply_async(("by a key",), exchange="celery", routing_key="celery"),
         "later": ask.apply_async(countdown=0.2),
         "parent": parent.delay(),
         "without trail": without_trail.delay(),
