@@ -33,6 +33,9 @@ log = logging.getLogger("greenq.amqp")
 
 GRACE = 0.5
 """Seconds that the server may take to move what has been in the trial queue for too long."""
+AT_ONCE = 100
+"""Copies that are sent before they are taken back: more could be moved by the server before a busy process
+has come to the last of them."""
 PAUSE = 0.01
 """Seconds between two looks for a copy that somebody else holds for a moment."""
 
@@ -70,9 +73,12 @@ class Charger:
                 elif one.message is not None:
                     entry = held, one.message, one.attempts + more
                     by_queue.setdefault(one.queue, []).append(entry)
-            for queue, entries in by_queue.items():
-                gone |= self._charge(session, queue, entries, deadline)
-            helds[:] = [None if id(held) in gone else held for held in helds]
+            try:
+                for queue, entries in by_queue.items():
+                    for at in range(0, len(entries), AT_ONCE):
+                        gone |= self._charge(session, queue, entries[at : at + AT_ONCE], deadline)
+            finally:
+                helds[:] = [None if id(held) in gone else held for held in helds]
             return [held is not None for held in helds]
 
     def _charge(
