@@ -37,8 +37,24 @@ def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
     proxy = Proxy(shared_redis().port)
     client = Client(parse(f"redis://127.0.0.1:{proxy.port}"))
     assert client.do("ECHO", "first", deadline=time.monotonic() + 5) == b"first"
+    for _ in range(20):
+        found: list[object] = []
+        uncertain = crowd(proxy, client, found)
+        if uncertain is not None:
+            break
+    assert uncertain is False
+    assert sorted(map(str, found)) == [f"b'{n}'" for n in range(5)]
+    client.close()
+    proxy.close()
+
+
+def crowd(proxy: Proxy, client: Client, found: list[object]) -> bool | None:
+    """Let five wait for a slow server and a sixth give up; whether its command may have been sent.
+
+    Returns:
+        None if a busy machine answered the five before the sixth came, which then had nobody to wait for.
+    """
     proxy.delay = 1.2  # less than what a connection may be silent for while others are answered
-    found: list[object] = []
     threads = [
         threading.Thread(
             target=lambda n=n: found.append(client.do("ECHO", str(n), deadline=time.monotonic() + 20))
@@ -51,13 +67,11 @@ def test_a_caller_that_cannot_wait_leaves_the_others_alone() -> None:
     until(lambda: lane._turn or len(found) == 5, "one has its turn")
     with pytest.raises(Late) as caught:
         client.do("ECHO", "impatient", deadline=time.monotonic() + 0.1)
-    assert not caught.value.uncertain
+    met = not found
     proxy.delay = 0.0
     for thread in threads:
         thread.join(20)
-    assert sorted(map(str, found)) == [f"b'{n}'" for n in range(5)]
-    client.close()
-    proxy.close()
+    return caught.value.uncertain if met else None
 
 
 def test_a_turn_that_nobody_ends_is_over_some_time_later(monkeypatch: pytest.MonkeyPatch) -> None:
