@@ -46,7 +46,8 @@ class Reply:
         """
         # Waited for even if it is done: a bell that was rung and not heard must not be used again.
         if self.bell.wait(deadline - time.monotonic()) and self.error is None:
-            answers = self.answers
+            # Kept until it is used again, it must not keep messages.
+            answers, self.answers = self.answers, SPENT
             self.spent.append(self)
             return answers
         return self.unheard()
@@ -62,6 +63,10 @@ class Reply:
         if self.error is not None:
             raise self.error
         return self.answers
+
+
+SPENT: list[Answer] = []
+"""The answers of a reply that waits to be used again; nobody changes it."""
 
 
 def nothing(*_: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from greenq.amqp import methods
 from greenq.amqp.address import Address
-from greenq.amqp.channel import Answer, Channel
+from greenq.amqp.channel import SPENT, Answer, Channel
 from greenq.amqp.connection import Connection
 from greenq.amqp.failures import Closed, Failure, Late, Refused, Unreachable
 from greenq.errors import ConfigError
@@ -51,7 +51,8 @@ class Session:
             reply = self.connection.send(self.channel, data, answers)
             assert reply is not None
             if reply.bell.wait(deadline - time.monotonic()) and reply.error is None:
-                found = reply.answers  # as `Reply.wait` does, for every fetch and so without a call
+                # As `Reply.wait` does, for every fetch and so without a call.
+                found, reply.answers = reply.answers, SPENT
                 reply.spent.append(reply)
                 return found
             return reply.unheard()
