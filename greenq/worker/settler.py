@@ -107,6 +107,8 @@ class Settler:
         """Commit what arrives until `stop`, and then the rest: the settler's service."""
         while True:
             if not self._inbox:
+                # Whoever added what has left meanwhile may have said so late: nothing waits, so fetching goes on.
+                self.congested = False
                 if self._stopping:
                     return
                 self._asleep = True

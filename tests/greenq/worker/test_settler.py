@@ -120,3 +120,18 @@ def test_a_settlement_under_a_lost_lease_is_counted(app: GreenQ) -> None:
     settle(settler, batch)
     assert settler.lost == 2
     assert app.broker.depth()["celery"].ready == 2
+
+
+def test_an_idle_settler_never_keeps_the_consumer_from_fetching(app: GreenQ) -> None:
+    settler = Settler(app.broker, app.results, 5, 1)
+    thread = threading.Thread(target=settler.run)
+    thread.start()
+    try:
+        for outcome in outcomes(app, 5):
+            settler.add(outcome)
+        until(lambda: settler.committed == 5, "all have left")
+        settler.congested = True  # as one says that was slow to say it
+        until(lambda: not settler.congested, "fetching goes on")
+    finally:
+        settler.stop()
+        thread.join(20)
