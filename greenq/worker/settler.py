@@ -107,7 +107,7 @@ class Settler:
         """Commit what arrives until `stop`, and then the rest: the settler's service."""
         while True:
             if not self._inbox:
-                # Whoever added what has left meanwhile may have said so late: nothing waits, so fetching goes on.
+                # One that added what has left meanwhile may have said so late: nothing waits now.
                 self.congested = False
                 if self._stopping:
                     return
