@@ -285,6 +285,7 @@ def wait_until(condition, seconds=60.0):
 def a_soft_interrupt_is_raised_inside_the_coroutine() -> None:
     async def work():
         try:
+            await asyncio.sleep(0.05)  # by then its caller waits for it
             STARTED.append(1)
             await asyncio.gather(asyncio.sleep(60), asyncio.sleep(60))
         except ValueError as error:
@@ -295,6 +296,7 @@ def a_soft_interrupt_is_raised_inside_the_coroutine() -> None:
     STARTED.clear()
 
     async def unprepared():
+        await asyncio.sleep(0.05)
         STARTED.append(1)
         await asyncio.sleep(60)
 
