@@ -61,7 +61,8 @@ bench: $(STAMP) servers ## measure greenq beside its peers; MINUTES=180 at most,
 	-$(BIN)/python -m benchmarks check
 
 clean: ## remove everything that was built or installed here
-	rm -rf $(VENV) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) docs/_build build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		tests/greenq/interop/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ── what they stand on ──────────────────────────────────────────────────────────────────────────────────
@@ -82,7 +83,7 @@ $(STAMP): setup.cfg pyproject.toml
 SERVERS := redis-server:/usr/bin/redis-server rabbitmq-server:/usr/lib/rabbitmq/bin/rabbitmq-server \
 	memcached:/usr/bin/memcached postgresql:/usr/lib/postgresql/*/bin/initdb etcd-server:/usr/bin/etcd \
 	default-jre-headless:/usr/bin/java libzookeeper-java:/usr/share/java/zookeeper.jar openssl:/usr/bin/openssl \
-	procps:/usr/bin/pgrep gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h
+	procps:/usr/bin/pgrep gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h nodejs:/usr/bin/node
 servers:
 	@missing=(); \
 	for server in $(SERVERS); do \
@@ -90,6 +91,7 @@ servers:
 	if (( $${#missing[@]} )); then \
 		echo "installing $${missing[*]}"; $(APT) update; \
 		RUNLEVEL=1 $(APT) install -y --no-install-recommends "$${missing[@]}" >/dev/null; fi
+	@$(PYTHON) tests/greenq/interop/node/packages.py
 
 # The pages that the demo checks beside greenq's own manual. Without them it takes any other manual it finds.
 # Slim images tell dpkg to leave documentation out, hence the explicit include.
