@@ -11,7 +11,7 @@ from pathlib import Path
 
 import celery  # type: ignore[import-untyped]
 
-__all__ = ["environment", "suite"]
+__all__ = ["environment", "place", "suite"]
 
 PLUGINS = ("pytest-rerunfailures", "pytest-timeout")
 VERSION: str = celery.__version__

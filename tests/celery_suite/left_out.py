@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BUSY", "FILES", "LEFT_OUT"]
+__all__ = ["FILES", "LEFT_OUT"]
 
 FILES: dict[str, str] = {
     "test_backend.py": "tests Celery's own client of Azure: no worker takes part",
@@ -47,7 +47,3 @@ LEFT_OUT: dict[str, str] = {
     "test_canvas.py::test_stamping_mechanism::test_err_linking_stamped_sig": _SIGNAL,
 }
 """Test → why. They fail in the same way with Celery's own worker in a process of its own."""
-BUSY: dict[str, str] = {
-    "test_tasks.py::test_tasks::test_expired": "keeps a worker busy with four tasks, which needs few slots",
-}
-"""Test → why it is left out where more than four tasks run at once."""
