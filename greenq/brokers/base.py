@@ -219,6 +219,13 @@ class Broker(Closing):
         """The same for people: with all that can be known, though it may take some seconds."""
         return self.depth()
 
+    def upcoming(self, queues: Sequence[str], limit: int = 100) -> list[Delivery]:
+        """Some of what waits for its time, the next due first: to look at, never to run or to settle.
+
+        A message's `due` is set. Nothing where a broker cannot show what it holds back.
+        """
+        return []
+
     @abstractmethod
     def purge(self, queue: str) -> int:
         """Drop what waits in the queue, now or later; leased messages and dead letters stay."""

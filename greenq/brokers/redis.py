@@ -24,6 +24,7 @@ from greenq.redis.publishing import Publisher
 from greenq.redis.radio import RedisRadio
 from greenq.redis.renewing import Renewer
 from greenq.redis.unacked import Restorer
+from greenq.redis.upcoming import upcoming
 from greenq.redis.upkeep import Upkeep
 from greenq.serverfailures import Translation
 
@@ -216,6 +217,11 @@ class RedisBroker(Broker):
         self._open()
         with _translation:
             return self._upkeep.depth()
+
+    def upcoming(self, queues: Sequence[str], limit: int = 100) -> list[Delivery]:
+        self._open()
+        with _translation:
+            return upcoming(self.client, self.keys, queues, limit, time.monotonic() + self._timeout)
 
     def purge(self, queue: str) -> int:
         self._open()

@@ -54,8 +54,8 @@ def reserved(state: ControlState, **_: Any) -> Any:
 
 @inspect_command(alias="dump_schedule")
 def scheduled(state: ControlState, **_: Any) -> Any:
-    """List the tasks that wait in the worker for their time: none, as they wait in the broker."""
-    return []
+    """List the next tasks that wait for their time: in the broker, so every worker of a queue tells them."""
+    return state.scheduled()
 
 
 @inspect_command(alias="dump_revoked")

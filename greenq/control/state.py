@@ -44,6 +44,9 @@ class ControlState(Protocol):
     def reserved(self) -> list[TaskInfo]:
         """Those that wait here for a free slot."""
 
+    def scheduled(self) -> list[dict[str, Any]]:
+        """The next that wait for their time in its queues: ``eta``, ``priority``, ``request``."""
+
     def find(self, ids: Collection[str]) -> dict[str, tuple[str, TaskInfo]]:
         """By id, the state (``"active"`` or ``"reserved"``) and the description of those that are here."""
 

@@ -9,6 +9,7 @@ import os
 import resource
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +20,13 @@ from greenq.request import Request
 from greenq.worker.runner import Runner
 from pools.base import Call, Pool
 
-__all__ = ["broker_info", "pool_info", "queue_info", "rusage", "task_info"]
+__all__ = ["broker_info", "pool_info", "queue_info", "rusage", "scheduled_info", "task_info"]
+
+TIMER_PRIORITY = 6
+"""What Celery says of each task that waits: the priority of its timer's entry, which is no task's."""
+
+LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+"""Seconds since the epoch; a message may say a later time, which has no date."""
 
 
 def task_info(runner: Runner, delivery: Delivery, call: Call | None, safe: bool) -> dict[str, Any] | None:
@@ -46,6 +53,20 @@ def task_info(runner: Runner, delivery: Delivery, call: Call | None, safe: bool)
         "delivery_info": _delivery_info(request),
         "worker_pid": os.getpid() if call is not None else None,
     }
+
+
+def scheduled_info(runner: Runner, delivery: Delivery) -> dict[str, Any] | None:
+    """One task that waits for its time; None if its message can't be read."""
+    info = task_info(runner, delivery, None, False)
+    if info is None or delivery.message is None or delivery.message.due is None:
+        return None
+    try:
+        # To the microsecond that its sender wrote, where it wrote one.
+        eta = datetime.fromisoformat(delivery.message.headers.get("eta") or "")
+        eta = eta.replace(tzinfo=UTC) if eta.tzinfo is None else eta.astimezone(UTC)
+    except (TypeError, ValueError):
+        eta = datetime.fromtimestamp(min(delivery.message.due, LATEST), UTC)
+    return {"eta": eta.isoformat(), "priority": TIMER_PRIORITY, "request": info}
 
 
 def _delivery_info(request: Request) -> dict[str, Any]:

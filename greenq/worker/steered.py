@@ -20,7 +20,7 @@ from greenq.message import Delivery
 from greenq.results.base import ResultStore
 from greenq.throttling.rules import rules_of
 from greenq.worker.consumer import Consumer
-from greenq.worker.describing import broker_info, pool_info, queue_info, rusage, task_info
+from greenq.worker.describing import broker_info, pool_info, queue_info, rusage, scheduled_info, task_info
 from greenq.worker.duties.events import Events
 from greenq.worker.duties.pausing import Pausing
 from greenq.worker.elections import Elections
@@ -38,6 +38,9 @@ log = logging.getLogger("greenq.control")
 
 FREQUENCY = 5
 """What a heartbeat that was asked for says of the seconds until the next, as Celery's does."""
+
+SHOWN_MOST = 1000
+"""Tasks that wait for their time, of which one answer tells: millions may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,10 @@ class Steered:
     def reserved(self) -> list[TaskInfo]:
         waiting = self._consumer.reserved()
         return [info for one in waiting if (info := self._info(one, None, False)) is not None]
+
+    def scheduled(self) -> list[dict[str, Any]]:
+        waiting = self._parts.broker.upcoming(self._parts.pausing.queues, SHOWN_MOST)
+        return [info for one in waiting if (info := scheduled_info(self._runner, one)) is not None]
 
     def find(self, ids: Collection[str]) -> dict[str, tuple[str, TaskInfo]]:
         found = {info["id"]: ("reserved", info) for info in self.reserved() if info["id"] in ids}

@@ -35,7 +35,6 @@ LEFT_OUT: dict[str, str] = {
     "test_tasks.py::test_task_redis_result_backend::test_retry_preserves_ignore_result_true": _STATE,
     "test_tasks.py::test_tasks::test_revoked_by_headers_simple_canvas": _REVOKED,
     "test_inspect.py::test_Inspect::test_hello_stamps_received_revoked_ids_locally": _REVOKED,
-    "test_inspect.py::test_Inspect::test_scheduled": "looks for delayed tasks in the worker, not the broker",
     "test_inspect.py::test_Inspect::test_stats": "expects the suite's own process id, and one slot",
     "test_tasks.py::test_trace_log_arguments": _LOG,
     "test_tasks.py::test_task_replacement::test_replaced_task_nesting_level_0": _SIGNAL,

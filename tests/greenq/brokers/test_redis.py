@@ -352,3 +352,25 @@ def test_large_messages_come_in_several_fetches(broker: RedisBroker) -> None:
     first = broker.fetch(["q"], 1000, 1.0)
     assert 0 < len(first) < 40
     assert ids([*first, *take(broker, 40 - len(first))]) == [str(n) for n in range(40)]
+
+
+# ── what waits for its time ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_waits_for_its_time_is_shown_and_stays(broker: RedisBroker, url: str) -> None:
+    begun = time.time()
+    broker.publish([make(str(i), due=begun + 9000 - i) for i in range(50)], PATIENCE)
+    broker.publish([make("other", queue="more", due=begun + 8000), make("now")], PATIENCE)
+    shown = broker.upcoming(["q", "more"], 45)
+    assert [one.message.headers["id"] for one in shown if one.message] == [
+        "other", *(str(i) for i in range(49, 5, -1))
+    ]  # fmt: skip
+    assert shown[1].message is not None
+    assert shown[1].message.due == pytest.approx(begun + 9000 - 49, abs=60)
+    assert broker.depth()["q"] == Depth(ready=1, delayed=50, by_priority={0: 1})
+
+
+def test_what_is_no_message_among_those_that_wait_is_not_shown(broker: RedisBroker, url: str) -> None:
+    broker.publish([make("good", due=time.time() + 9000)], PATIENCE)
+    do(url, "ZADD", broker.keys.delayed("q"), 1, b"00001q" + b"0" * 14 + b"no envelope")
+    assert [one.message.headers["id"] for one in broker.upcoming(["q"]) if one.message] == ["good"]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def test_every_command_is_answered_alike(asked: tuple[Celery, Celery]) -> None:
                 del told["broker"]["connect_timeout"]  # Celery's own workers differ there, by their pool
         assert ours == theirs, command
     _running_tasks(*asked)
+    _waiting_tasks(*asked)
 
 
 def _running_tasks(*clients: Celery) -> None:
@@ -97,3 +99,16 @@ def _running_tasks(*clients: Celery) -> None:
         described.append(found[0])
     assert shape(described[1]) == shape(described[0])
     assert described[1]["args"] == described[0]["args"] == [2]
+
+
+def _waiting_tasks(*clients: Celery) -> None:
+    eta = datetime.now(UTC) + timedelta(hours=1)
+    described = []
+    for client in clients:
+        client.send_task("works.sleep", (3,), eta=eta)
+        found: list[Any] = []
+        until(lambda client=client, found=found: found.extend(answer(client, "scheduled", {})) or found)  # type: ignore[misc]
+        described.append(found[0])
+    assert shape(described[1]) == shape(described[0])
+    assert described[1]["eta"] == described[0]["eta"] == eta.isoformat()
+    assert described[1]["request"]["args"] == [3]
