@@ -103,7 +103,7 @@ def unpack(queue: str, raw: bytes) -> Message:
             if end != len(text):
                 found = json.loads(text)
         properties = found["properties"]
-        headers = found["headers"]
+        headers = found.get("headers")
         body = found["body"]
         encoding = properties.get("body_encoding")
         if encoding == "base64":
@@ -119,7 +119,9 @@ def unpack(queue: str, raw: bytes) -> Message:
         # What revives kombu's extended types raises almost anything: a Decimal of no number, for one.
         raise Unreadable(_why(raw, error)) from error
     if type(headers) is not dict or type(content_type) is not str or type(content_encoding) is not str:
-        raise Unreadable("its headers, content-type or content-encoding have the wrong type")
+        if headers is not None or type(content_type) is not str or type(content_encoding) is not str:
+            raise Unreadable("its headers, content-type or content-encoding have the wrong type")
+        headers = {}  # gocelery leaves them out, as protocol 1 has everything in the body
     if properties.keys() == _USUAL:  # nearly always; a plain literal is several times as fast
         priority = properties["priority"]
         properties = {

@@ -77,6 +77,12 @@ def test_what_is_wrong_is_said(raw: bytes, why: str) -> None:
     assert why in str(caught.value)
 
 
+@pytest.mark.parametrize("left_out", [{}, {"headers": None}])
+def test_a_message_without_headers_has_none(left_out: dict[str, Any]) -> None:
+    raw = {name: value for name, value in GOOD.items() if name != "headers"} | left_out
+    assert unpack("q", json.dumps(raw).encode()).headers == {}
+
+
 @pytest.mark.parametrize("eta", [None, 5, "soon", "9999-99-99", "", [], "0001-01-01T00:00:00+23:59"])
 def test_a_bad_eta_is_left_to_the_runner(eta: Any) -> None:
     assert due_of(make(headers={"eta": eta})) is None or eta.startswith("0001")
