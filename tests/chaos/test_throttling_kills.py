@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.throttling import Event, judge, run
-from tests.servers import shared_redis
+from tests.chaos.throttling import Event, judge, run, servers
 
 
-@pytest.mark.parametrize("broker", ["sqlite", "redis"])
+@pytest.mark.parametrize("broker", ["sqlite", "redis", "rabbitmq"])
 def test_no_limit_is_exceeded_and_none_stays_taken(broker: str, tmp_path: Path) -> None:
-    url = shared_redis().empty() if broker == "redis" else f"sqlite:///{tmp_path}/greenq.db"
-    report = run(url, kills=3, tasks=25)
+    report = run(*servers(broker, tmp_path), kills=3, tasks=25)
     assert report.problems == []
     assert report.kills == 3
     assert report.again >= 1

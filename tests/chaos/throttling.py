@@ -28,10 +28,11 @@ from greenq import AsyncResult, GreenQ
 from greenq.errors import AlreadyQueued
 from greenq.throttling.base import Ask, Limit
 from tests.chaos.throttled_tasks import PER_SECOND, SLOTS
+from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
 from tests.waiting import until
 
-__all__ = ["Event", "Report", "judge", "main", "run"]
+__all__ = ["Event", "Report", "judge", "main", "run", "servers"]
 
 FEW, SELDOM, ONLY = (f"tests.chaos.throttled_tasks.{name}" for name in ("few", "seldom", "only"))
 KEYS = 4
@@ -102,18 +103,21 @@ class Scene:
     """Four workers of one command, and who sends to them.
 
     Parameters:
-        url: where messages, results and limits are.
+        url: where messages are.
+        results: where results and limits are.
     """
 
-    def __init__(self, url: str, directory: Path) -> None:
+    def __init__(self, url: str, results: str, directory: Path) -> None:
         self.ledger = directory / "ledger"
         self.ledger.touch()
         self.log = directory / "log"
-        self.app = GreenQ("sender", broker=url, results=url)
+        limits = {"url": results}
+        self.app = GreenQ("sender", broker=url, results=results, throttling=limits)
         self._kills: list[Event] = []
         env = {
-            **os.environ, "LEDGER": str(self.ledger), "GREENQ_BROKER_URL": url, "GREENQ_RESULTS_URL": url,
-            "GREENQ_WORKER_LEASE": "10s", "GREENQ_WORKER_MAX_DELIVERIES": "1000",
+            **os.environ, "LEDGER": str(self.ledger), "GREENQ_BROKER_URL": url, "GREENQ_RESULTS_URL": results,
+            "GREENQ_THROTTLING_URL": results, "GREENQ_WORKER_LEASE": "10s",
+            "GREENQ_WORKER_MAX_DELIVERIES": "1000",
         }  # fmt: skip
         with self.log.open("wb") as log:
             self.command = subprocess.Popen(
@@ -169,10 +173,10 @@ def _runs(pid: int) -> bool:
     return False
 
 
-def run(url: str, kills: int, tasks: int) -> Report:
+def run(url: str, results: str, kills: int, tasks: int) -> Report:
     """Send so many tasks of each kind, kill so many times meanwhile, and judge."""
     with tempfile.TemporaryDirectory(prefix="greenq-throttling-") as directory:
-        scene = Scene(url, Path(directory))
+        scene = Scene(url, results, Path(directory))
         stopping = threading.Event()
         unique: list[AsyncResult] = []
         sender = threading.Thread(target=_keep_sending, args=(scene.app, unique, stopping))
@@ -234,18 +238,25 @@ def _still_taken(app: GreenQ) -> list[str]:
     return problems
 
 
+def servers(broker: str, directory: Path) -> tuple[str, str]:
+    """Where messages are, and where results and limits are."""
+    if broker == "sqlite":
+        return (f"sqlite:///{directory}/greenq.db",) * 2
+    url = shared_redis().empty()
+    return (shared_rabbit().empty() if broker == "rabbitmq" else url), url
+
+
 def main() -> int:
     """Run it as the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--broker", choices=("redis", "sqlite"), default="redis")
+    parser.add_argument("--broker", choices=("redis", "sqlite", "rabbitmq"), default="redis")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tasks", type=int, default=500)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        url = shared_redis().empty() if args.broker == "redis" else f"sqlite:///{directory}/greenq.db"
-        report = run(url, args.kills, args.tasks)
+        report = run(*servers(args.broker, Path(directory)), args.kills, args.tasks)
     print(f"{args.broker}: {report}")
     return 1 if report.problems else 0
 
