@@ -90,6 +90,15 @@ class ChordEnds:
         self._store.close_chord(chord, self.timeout)
         return None
 
+    def give_up(self, chord: DueChord, reason: str) -> None:
+        """Let the body fail though members have not ended.
+
+        Raises:
+            GreenqError: broker or store are away; it may be tried again.
+        """
+        log.error("chord %a failed: %s", chord.group, reason)
+        self._fail(chord, ChordError(reason), None)
+
     def _publish(self, chord: DueChord, values: list[Any]) -> None:
         made = compose_signature(
             self._app, chord.body, (values,), request=_sender(chord), seed=f"{chord.group}/body"

@@ -141,7 +141,11 @@ class Records:
         store = self.store()
         reason = "no results are kept: set results.url" if store is None else store.refuses_chords
         if store is None or (reason is not None and not store.forwards_parts):
-            log.error("a chord will never be complete, its members cannot be counted: %s", reason)
+            for group in dict.fromkeys(part.group for part in following.parts):
+                log.error(
+                    "a member of chord %a has ended and cannot be counted, so that the chord's body runs only if "
+                    "who sent it has %s ask for all of them: %s", group, "celery.chord_unlock", reason,
+                )  # fmt: skip
             return ()
         for part in following.parts:
             value = part.value

@@ -41,6 +41,7 @@ from greenq.worker.records import Records
 from greenq.worker.telling import tell_expired, tell_revoked, tell_unreadable
 from greenq.worker.together import run_together
 from greenq.worker.told import ToldRequest, run_told
+from greenq.worker.unlocking import unlock_task
 from pools.errors import CallDied, Killed
 
 if TYPE_CHECKING:
@@ -78,14 +79,16 @@ class Runner:
         self._node = node
         self._codecs = app.codecs
         stores = app.settings.results.url is not None
-        tasks = {**own_tasks(app), **app.tasks}
-        marks = Marks(page, tasks) if page is not None else None
-        self.handlers = handlers_of(tasks, bind, stores, Hooks(app.middleware()), marks)
         self.aside: Callable[[Callable[[], None]], object] = lambda tell: tell()
         """Calls the user's code about a task that was ended from outside, where that may take its time."""
         keep = app.settings.results
         self.followups = FollowUps(app, node, bind, lambda tell: self.aside(tell))
-        self.endings = Endings(Records(self._store, keep.expires, keep.extended), self.followups)
+        records = Records(self._store, keep.expires, keep.extended)
+        self.endings = Endings(records, self.followups)
+        unlock = unlock_task(app, records, self.followups)
+        tasks = {**own_tasks(app), unlock.name: unlock, **app.tasks}
+        marks = Marks(page, tasks) if page is not None else None
+        self.handlers = handlers_of(tasks, bind, stores, Hooks(app.middleware()), marks)
 
     def __reduce__(self) -> tuple[Callable[[], Runner], tuple[()]]:
         return this_process, ()

@@ -9,6 +9,8 @@ from celery.exceptions import (  # type: ignore[import-untyped]
     Reject,
     TimeLimitExceeded,
 )
+from celery.result import result_from_tuple  # type: ignore[import-untyped]
+from kombu.utils.uuid import uuid  # type: ignore[import-untyped]
 
 from tests.greenq.contrib.celery.conftest import MODULE, PATIENCE, Shop
 from tests.waiting import until
@@ -160,6 +162,14 @@ def test_celerys_own_tasks_are_there(shop: Shop) -> None:
     mapped = shop.app.signature("celery.map", kwargs={"task": shop.sign("total"), "it": [[1, 2], [3]]})
     assert mapped.delay().get(timeout=PATIENCE) == [3, 3]
     assert shop.app.send_task("celery.backend_cleanup").get(timeout=PATIENCE) is None
+    parts = shop.app.send_task("celery.chunks", (shop.sign("add"), [[1, 1], [2, 2], [3, 3]], 2))
+    sent = result_from_tuple(parts.get(timeout=PATIENCE), app=shop.app)
+    assert sent.get(timeout=PATIENCE) == [[2, 4], [6]]
+    adds = [shop.sign("add", n, n).delay() for n in range(3)]
+    body = shop.sign("total").set(task_id=uuid())
+    asked = {"result": [result.as_tuple() for result in adds], "interval": 0.1}
+    shop.app.send_task("celery.chord_unlock", (uuid(), body), asked)
+    assert shop.app.AsyncResult(body.id).get(timeout=PATIENCE) == 6
 
 
 # ── hooks ────────────────────────────────────────────────────────────────────────────────────────────────
