@@ -24,7 +24,6 @@ from pools import native
 
 __all__ = ["Connection"]
 
-CHUNK = 262_144
 FULL = 16_000_000
 """Bytes that may wait to be sent before publishers have to."""
 DOUBT_AFTER, DOUBT_FOR = 1.5, 4.5
@@ -257,7 +256,7 @@ class Connection:
                 if events & select.POLLOUT:
                     self._flush()
                 if events & ~select.POLLOUT:
-                    data = transport.recv(CHUNK)
+                    data = transport.recv()
                     if data is None:
                         continue
                     if not data:

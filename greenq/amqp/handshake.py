@@ -82,7 +82,7 @@ class _Handshake:
         while not self._done:
             if time.monotonic() > deadline:
                 raise TimeoutError
-            data = self._transport.recv(65536)
+            data = self._transport.recv()
             if data is None:
                 continue
             if not data:

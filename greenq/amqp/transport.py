@@ -28,6 +28,7 @@ class Transport:
     def __init__(self, connected: Any, tls: Tls | None, host: str) -> None:
         self._socket = connected
         self._lock = native.Lock()
+        self._view = memoryview(bytearray(CHUNK))
         self._tls: ssl.SSLObject | None = None
         self.put: Callable[[bytes], int] | None = None if tls is not None else connected.send
         """The socket's own way to send; None where `encrypt` changes anything."""
@@ -83,10 +84,12 @@ class Transport:
             # The reader sees the end too, and says why.
             return len(data)
 
-    def recv(self, size: int) -> bytes | None:
+    def recv(self) -> bytes | None:
         """What has come; None if nothing has, empty at the end."""
         try:
-            data: bytes = self._socket.recv(size)
+            # Not `socket.recv`, which cuts each answer's memory off a whole chunk: the rests between what
+            # lives longer grew without end.
+            data = bytes(self._view[: self._socket.recv_into(self._view)])
         except (BlockingIOError, InterruptedError):
             return None
         if self._tls is None:

@@ -144,8 +144,8 @@ def _mine_amqp() -> None:
     """Crash as messages arrive: the server takes them for delivered."""
     receiving = Transport.recv
 
-    def received(self: Transport, size: int) -> bytes | None:
-        data = receiving(self, size)
+    def received(self: Transport) -> bytes | None:
+        data = receiving(self)
         if data and b"chaos." in data:
             reach("popped")
         return data
