@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import itertools
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -19,10 +18,11 @@ from typing import Any
 from greenq.redis.address import parse
 from greenq.redis.client import Client
 from greenq.redis.failures import Failure
+from tests.processes import stop
+from tests.waiting import PATIENCE
 
 __all__ = ["Proxy", "RedisServer", "free_port", "shared_redis", "start_redis"]
 
-PATIENCE = 120.0
 DATABASES = 10_000
 _stopped_at_exit: list[RedisServer] = []
 
@@ -106,12 +106,7 @@ class RedisServer:
 
     def stop(self) -> None:
         """End it and remove its directory."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        stop(self.process)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -14,7 +14,6 @@ import argparse
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from typing import Any
 
 from greenq import GreenQ
 from greenq.message import Depth, Message
+from tests.processes import stop
 from tests.rabbit import RabbitServer, shared_rabbit
 from tests.servers import RedisServer, shared_redis
 
@@ -138,12 +138,7 @@ def working(url: str, ledger: Path, pool: str) -> Iterator[subprocess.Popen[byte
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, 60)
 
 
 def memory(pid: int) -> float:

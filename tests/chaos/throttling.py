@@ -28,6 +28,7 @@ from greenq import AsyncResult, GreenQ
 from greenq.errors import AlreadyQueued
 from greenq.throttling.base import Ask, Limit
 from tests.chaos.throttled_tasks import PER_SECOND, SLOTS
+from tests.processes import lives, stop
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
 from tests.waiting import until
@@ -151,26 +152,14 @@ class Scene:
             return False
         pid = random.choice(alive)
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not _runs(pid), f"the end of {pid}", PATIENCE)
+        until(lambda: not lives(pid), f"the end of {pid}", PATIENCE)
         self._kills.append(Event(time.monotonic(), pid, "kill"))
         return True
 
     def close(self) -> None:
         """End the command, and its workers with it."""
         self.app.close()
-        self.command.send_signal(signal.SIGTERM)
-        try:
-            self.command.wait(60)
-        except subprocess.TimeoutExpired:
-            self.command.kill()
-            self.command.wait()
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process can still do something."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+        stop(self.command, 60)
 
 
 def run(url: str, results: str, kills: int, tasks: int) -> Report:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from greenq.protocol import TaskCall, read
 from tests.fuzz.pipeline import application, end_of
 from tests.fuzz.queues import QUEUES, Queue
 from tests.fuzz.samples import ACCEPT
+from tests.processes import stop
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
 
@@ -71,12 +71,7 @@ class Work:
 
     def stop(self) -> int:
         """End it; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        return stop(self.process, 60)
 
 
 def put_and_check(

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 from greenq import GreenQ
 from tests.greenq.canvas_random import killed_tasks
 from tests.greenq.canvas_random.shapes import ERRBACKS, Shape, make
+from tests.processes import lives, stop
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
 from tests.waiting import until
@@ -97,7 +97,7 @@ class Scene:
             return False
         pid = random.choice(alive)
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not _runs(pid), f"the end of {pid}", PATIENCE)
+        until(lambda: not lives(pid), f"the end of {pid}", PATIENCE)
         # Nothing of it can come later, whatever its last line says.
         self.killed[pid] = max([0.0, *(line.when for line in self.lines() if line.pid == pid)])
         return True
@@ -109,19 +109,7 @@ class Scene:
 
     def close(self) -> None:
         self.app.close()
-        self.command.send_signal(signal.SIGTERM)
-        try:
-            self.command.wait(60)
-        except subprocess.TimeoutExpired:
-            self.command.kill()
-            self.command.wait()
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process can still do something."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
+        stop(self.command, 60)
 
 
 def judge(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,10 @@ import psutil
 
 from greenq.worker.settler import OUTCOMES_PER_SLOT
 from tests.greenq.interop import celery_side, greenq_side
+from tests.processes import stop
 from tests.waiting import PATIENCE, until
 
-__all__ = ["AT_RISK", "Sides", "both", "celery_worker", "greenq_worker", "mixed_fleet"]
+__all__ = ["AT_RISK", "Sides", "adopting_worker", "both", "celery_worker", "greenq_worker", "mixed_fleet"]
 
 ROOT = Path(__file__).parents[3]
 SLOTS = 10
@@ -44,13 +44,7 @@ def _running(command: list[str], broker: str, results: str, ready: str) -> Itera
             assert process.poll() is None, output.read_text()
             yield process
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            stop(process, 20)
 
 
 def celery_worker(broker: str, results: str, queue: str = celery_side.QUEUE, name: str = "c") -> Any:
@@ -69,6 +63,14 @@ def greenq_worker(
     command = [
         "greenq", "worker", "-A", "tests.greenq.interop.greenq_side", "-P", pool, "-c", str(concurrency),
         "-Q", queue,
+    ]  # fmt: skip
+    return _running(command, broker, results, "config")
+
+
+def adopting_worker(broker: str, results: str, pool: str = "gevent", concurrency: int = SLOTS) -> Any:
+    """Run a greenq worker that serves the Celery application for the duration of a ``with`` block."""
+    command = [
+        "greenq", "worker", "-A", "tests.greenq.interop.celery_side", "-P", pool, "-c", str(concurrency)
     ]  # fmt: skip
     return _running(command, broker, results, "config")
 

@@ -13,6 +13,7 @@ import psutil
 
 from greenq import GreenQ
 from greenq.message import Depth, Result
+from tests.processes import stop
 from tests.rabbit import shared_rabbit
 from tests.servers import shared_redis
 from tests.waiting import until
@@ -97,11 +98,6 @@ class Place:
         os.kill(self.child(), signal.SIGKILL)
 
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        if self.process is not None:
+            stop(self.process)
         self.app.close()

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from celery import Celery
 from greenq import GreenQ
 from greenq.message import Depth
 from tests.greenq.worker.conftest import HERE
+from tests.processes import stop
 from tests.servers import shared_redis
 from tests.waiting import PATIENCE, until
 
@@ -110,12 +110,7 @@ def running(path: Path, side: str, url: str, *options: str, **env: str) -> Itera
         assert process.poll() is None, output.read_text()
         yield output
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
 
 
 class Sender:
