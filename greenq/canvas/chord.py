@@ -225,9 +225,16 @@ class chord(Signature):
         return callback
 
     def link_error(self, errback: Any) -> Any:
-        """Call another when the body fails, which it does too when a member of the header did."""
+        """Call another when the body fails, which it does too when a member of the header did.
+
+        With ``tasks.errbacks_on_headers`` each member of the header that fails calls it, too.
+        """
         errback = maybe_signature(errback)
+        app = self._found_app()
+        on_headers = app is not None and app.settings.tasks.errbacks_on_headers
         for task in _members(self.tasks):
+            if on_headers:
+                task.link_error(errback.clone())
             if isinstance(task, chord):
                 task.link_error(errback)
         self.body.link_error(errback)

@@ -23,6 +23,7 @@ CELERY_NAMES: dict[str, tuple[str, str]] = {
     "result_extended": ("results.extended", ""),
     "result_serializer": ("results.serializer", ""),
     "task_acks_late": ("tasks.acks_late", ""),
+    "task_allow_error_cb_on_chord_header": ("tasks.errbacks_on_headers", ""),
     "task_always_eager": ("tasks.eager", ""),
     "task_annotations": ("annotations", "options by task name or pattern"),
     "task_compression": ("tasks.compression", ""),

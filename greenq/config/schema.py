@@ -197,6 +197,9 @@ class TaskSettings:
     inherit_priority: bool = key(
         "What a running task sends has its priority, unless the call or its task says another.", False
     )
+    errbacks_on_headers: bool = key(
+        "`link_error` of a chord links to the members of its header, too, and not to its body alone.", False
+    )
     routing_key: str | None = key(
         "The routing key of calls to an exchange that name none; null for the name of tasks.queue.",
         None, example="tasks",

@@ -143,8 +143,8 @@ class Records:
         if store is None or (reason is not None and not store.forwards_parts):
             for group in dict.fromkeys(part.group for part in following.parts):
                 log.error(
-                    "a member of chord %a has ended and cannot be counted, so that the chord's body runs only if "
-                    "who sent it has %s ask for all of them: %s", group, "celery.chord_unlock", reason,
+                    "a member of chord %a has ended and cannot be counted; the chord's body runs only if its "
+                    "sender lets celery.chord_unlock ask for all members: %s", group, reason,
                 )  # fmt: skip
             return ()
         for part in following.parts:

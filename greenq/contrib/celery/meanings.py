@@ -135,7 +135,7 @@ MEANINGS: dict[str, Meaning] = {
     "task_time_limit": _TASK,
     "task_soft_time_limit": _TASK,
     "task_default_rate_limit": _TASK,
-    "task_allow_error_cb_on_chord_header": _kept("Celery's canvas reads it when a chord is made"),
+    "task_allow_error_cb_on_chord_header": _mapped("tasks.errbacks_on_headers"),
     "task_remote_tracebacks": _different("the traceback of a failure is stored as text, as without tblib"),
     "task_repr_maxlevels": _needless("how much of arguments logs show"),
     # ── results ──────────────────────────────────────────────────────────────────────────────────────────

@@ -102,6 +102,7 @@ def _tasks(conf: Any) -> dict[str, Any]:
         "priority": _priority(conf.task_default_priority),
         "inherit_priority": bool(conf.task_inherit_parent_priority),
         "eager": bool(conf.task_always_eager),
+        "errbacks_on_headers": bool(conf.task_allow_error_cb_on_chord_header),
     }
 
 

@@ -7,7 +7,8 @@ is: greenq's worker serves its Celery application. It finds `app` and `log` (a
 list that is compared, too) among its names, and has a function `main` that makes calls and returns what is to
 be compared by name: results, which are waited for and looked up as they are stored, or plain values. A
 function `after`, if there is one, is called with them when all have ended; what it returns is added. Programs
-in a directory `extended` have an application that stores extended results.
+in a directory `extended` have an application that stores extended results, and links errbacks of chords to
+their headers too.
 """
 
 from __future__ import annotations
@@ -88,12 +89,15 @@ def make(library: str, url: str, extended: bool) -> Any:
         app = Celery("parity", broker=url, backend=url)
         app.conf.update(
             task_acks_late=True, worker_hijack_root_logger=False, broker_connection_retry_on_startup=True,
-            accept_content=ACCEPT, result_extended=extended,
+            accept_content=ACCEPT, result_extended=extended, task_allow_error_cb_on_chord_header=extended,
         )  # fmt: skip
         return app
     from greenq import GreenQ
 
-    return GreenQ("parity", broker=url, results={"url": url, "extended": extended}, accept=ACCEPT)
+    return GreenQ(
+        "parity", broker=url, results={"url": url, "extended": extended}, accept=ACCEPT,
+        tasks={"errbacks_on_headers": extended},
+    )  # fmt: skip
 
 
 def load(library: str, path: Path, app: Any) -> ModuleType:
