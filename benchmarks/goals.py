@@ -15,6 +15,7 @@ __all__ = ["GOALS", "Goal", "Judged", "counted", "judge", "table"]
 CELERY = "Celery gevent, Redis"
 CELERY_RABBIT = ("Celery gevent, RabbitMQ", "Celery gevent, RabbitMQ, tuned")
 DRAMATIQ_RABBIT = "dramatiq-gevent x2, RabbitMQ"
+SERVED = "greenq gevent, Redis, Celery's application"
 REDIS, SQLITE, RABBIT = "greenq gevent, Redis", "greenq gevent, SQLite", "greenq gevent, RabbitMQ"
 POP, LOOP = "(bare RPOP, Redis)", "(the loop, Redis)"
 FRAMES = "(frames counted, RabbitMQ)"
@@ -182,6 +183,8 @@ GOALS = (
         _times("noop", "greenq prefork 2, Redis", "Celery prefork 2, Redis"), 8,
     ),
     Goal(12, "solo beside Celery's", _times("noop", "greenq solo, Redis", "Celery solo, Redis"), 15),
+    Goal(13, "an unmodified Celery application, noop drain", _times("noop", SERVED, CELERY), 10),
+    Goal(13, "the same with results", _times("noop-results", SERVED, CELERY), 15),
 )  # fmt: skip
 
 

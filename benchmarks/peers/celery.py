@@ -45,6 +45,21 @@ class CeleryGevent(Celery):
     scales: ClassVar[bool] = True
 
 
+class ServedByGreenq(CeleryGevent):
+    """The application below, unmodified, under greenq's worker; what sends to it is Celery."""
+
+    name: ClassVar[str] = "greenq gevent, Redis, Celery's application"
+    requirements: ClassVar[tuple[str, ...]] = ()
+    sends: ClassVar[bool] = False
+    only: ClassVar[tuple[str, ...]] = ("noop", "noop-results", "sleep-100ms-c1000")
+    portion: ClassVar[float] = 2.0
+
+    def worker(self, python: Path, concurrency: int) -> list[str]:
+        """Give the command that starts one worker."""
+        options = ["--app", f"{__name__}:app", "--pool", self.pool, "-c", str(concurrency)]
+        return [str(python), "-m", "greenq", "worker", *options]
+
+
 class CeleryGeventTuned(Celery):
     """Without what green workers can do without: gossip, mingle, heartbeats, remote control."""
 
