@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 __all__ = ["PANEL", "Command", "control_command", "inspect_command"]
 
@@ -51,59 +51,57 @@ PANEL: dict[str, Command] = {}
 """Every command by its name, and by its old one where it has one."""
 
 
-def inspect_command(
-    name: str | None = None,
-    *,
-    alias: str | None = None,
-    args: Sequence[tuple[str, Callable[[str], Any]]] = (),
-    variadic: str | None = None,
-    signature: str | None = None,
-    help: str | None = None,
-    default_timeout: float = 1.0,
-    visible: bool = True,
-) -> Callable[[Run], Run]:
-    """Make a function a command that only looks; see `Command`.
+class Described(TypedDict, total=False):
+    """What is said of a command beside its name; see `Command`.
 
     Parameters:
         alias: a second name.
+        signature: by default the names of `args`.
         help: a sentence for people; by default the first line of its docstring.
+        default_timeout: `Command.timeout`.
     """
-    return _registering("inspect", name, alias, args, variadic, signature, help, default_timeout, visible)
+
+    alias: str | None
+    args: Sequence[tuple[str, Callable[[str], Any]]]
+    variadic: str | None
+    signature: str | None
+    help: str | None
+    default_timeout: float
+    visible: bool
 
 
-def control_command(
-    name: str | None = None,
-    *,
-    alias: str | None = None,
-    args: Sequence[tuple[str, Callable[[str], Any]]] = (),
-    variadic: str | None = None,
-    signature: str | None = None,
-    help: str | None = None,
-    default_timeout: float = 1.0,
-    visible: bool = True,
-) -> Callable[[Run], Run]:
-    """Make a function a command that changes something; see `inspect_command`."""
-    return _registering("control", name, alias, args, variadic, signature, help, default_timeout, visible)
+def inspect_command(name: str | None = None, **described: Unpack[Described]) -> Callable[[Run], Run]:
+    """Make a function a command that only looks; by default it has the function's name."""
+    return _registering("inspect", name, described)
+
+
+def control_command(name: str | None = None, **described: Unpack[Described]) -> Callable[[Run], Run]:
+    """Make a function a command that changes something; by default it has the function's name."""
+    return _registering("control", name, described)
 
 
 def _registering(
-    kind: Literal["inspect", "control"],
-    name: str | None,
-    alias: str | None,
-    args: Sequence[tuple[str, Callable[[str], Any]]],
-    variadic: str | None,
-    signature: str | None,
-    help: str | None,
-    timeout: float,
-    visible: bool,
+    kind: Literal["inspect", "control"], name: str | None, described: Described
 ) -> Callable[[Run], Run]:
+    if unknown := described.keys() - Described.__annotations__:
+        known = ", ".join(Described.__annotations__)
+        raise TypeError(f"a command is not described by {', '.join(sorted(unknown))}, but by {known}")
+
     def register(run: Run) -> Run:
         chosen = name or run.__name__
-        about = help or (run.__doc__ or "").strip().partition("\n")[0]
-        shown = signature if signature is not None else " ".join(f"[{arg}]" for arg, _ in args)
-        made = Command(chosen, run, kind, about, tuple(args), variadic, shown, timeout, visible)
+        args = tuple(described.get("args", ()))
+        shown = described.get("signature")
+        made = Command(
+            chosen, run, kind,
+            help=described.get("help") or (run.__doc__ or "").strip().partition("\n")[0],
+            args=args,
+            variadic=described.get("variadic"),
+            signature=" ".join(f"[{arg}]" for arg, _ in args) if shown is None else shown,
+            timeout=described.get("default_timeout", 1.0),
+            visible=described.get("visible", True),
+        )  # fmt: skip
         PANEL[chosen] = made
-        if alias:
+        if alias := described.get("alias"):
             PANEL[alias] = made
         return run
 
