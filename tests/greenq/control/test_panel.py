@@ -33,8 +33,8 @@ def test_a_command_is_described_by_its_function_where_nothing_else_is_said() -> 
 
 def test_what_is_said_of_a_command_counts() -> None:
     @control_command(
-        "refill", alias="fill", variadic="cups", signature="[cup ...]", help="Fill cups.", default_timeout=3.0,
-        visible=False,
+        "refill", alias="fill", variadic="cups", signature="[cup ...]", help="Fill cups.",
+        default_timeout=3.0, visible=False,
     )  # fmt: skip
     def fill_all(state: object, cups: list[str]) -> None:
         """Not shown."""
