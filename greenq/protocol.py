@@ -10,7 +10,7 @@ Source: celery/app/amqp.py (``as_task_v1``, ``as_task_v2``) and the manual's "Me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,9 @@ from greenq.errors import MessageError
 from greenq.message import Message
 from greenq.shortrepr import shortrepr
 
-__all__ = ["HEADERS", "Key", "TaskCall", "is_storable", "key_of", "moment", "name_of", "read", "template"]
+__all__ = [
+    "HEADERS", "Key", "TaskCall", "is_storable", "key_of", "moment", "name_of", "read", "template", "upgraded"
+]  # fmt: skip
 
 Key = tuple[str, str, int]
 """Queue, id and number of the retry: names one call of a task."""
@@ -124,7 +126,7 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
     body = codecs.decode(
         message.body, message.content_type, message.content_encoding, headers.get("compression")
     )
-    if "task" in headers:
+    if "task" in headers and (type(body) is not dict or not _is_upgraded(headers, body)):
         if type(body) not in (list, tuple) or len(body) != 3:
             raise MessageError(
                 f"the body is {_kind(body)}; protocol 2 needs a list of args, kwargs and embed"
@@ -146,6 +148,20 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
     call = TaskCall(args, kwargs, embed, headers)
     _check_headers(call, headers)
     return call
+
+
+def upgraded(message: Message, codecs: Codecs) -> Message:
+    """A message of version 1 with the headers of version 2, which say whose it is; `read` takes it, too.
+
+    Raises:
+        MessageError, DecodeError: see `read`.
+    """
+    return replace(message, headers=read(message, codecs).headers)
+
+
+def _is_upgraded(headers: dict[str, Any], body: dict[str, Any]) -> bool:
+    """Whether a body of version 1 has the headers that `read` made of it before."""
+    return all(key in body and body[key] == headers.get(key) for key in ("task", "id"))
 
 
 def _upgrade(headers: dict[str, Any], body: Any) -> tuple[dict[str, Any], Any, Any, dict[str, Any]]:

@@ -168,6 +168,9 @@ class Consumer:
         if task_received.receivers:
             self._runner.announce(deliveries)
         if self.observer is not None:
+            for delivery in deliveries:
+                if delivery.message is not None and "task" not in delivery.message.headers:
+                    self._runner.upgrade(delivery)
             self.observer.received(deliveries)
         if self._gathers:
             normal = self.batches.take(normal)
@@ -193,6 +196,8 @@ class Consumer:
             # As `name_of` does, for every message and so without a call.
             name = message.headers.get("task") if message is not None else None
             handler = handlers.get(name) if type(name) is str else None
+            if name is None and message is not None:
+                handler = self._runner.upgrade(delivery)
             if handler is not None:
                 handler.tally[0] += 1
             runs.append(Run(delivery, handler))

@@ -6,6 +6,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from greenq.app import GreenQ
@@ -27,7 +28,7 @@ from greenq.errors import (
 )
 from greenq.failures import trace_of
 from greenq.message import SUCCESS, Delivery, Outcome, Result
-from greenq.protocol import TaskCall, read
+from greenq.protocol import TaskCall, read, upgraded
 from greenq.request import Request, current
 from greenq.shortrepr import shortrepr
 from greenq.signals import RUNS, task_received
@@ -266,6 +267,13 @@ class Runner:
             if handler is None:
                 raise self._unknown(call.headers["task"])
         return handler, call
+
+    def upgrade(self, delivery: Delivery) -> Handler | None:
+        """Give a message of protocol 1 the headers that all else goes by; what runs it, if anything."""
+        with suppress(MessageError):
+            delivery.message = upgraded(delivery.message, self._codecs) if delivery.message else None
+            return self.read(delivery)[0]
+        return None
 
     def _unknown(self, name: str) -> UnknownTask:
         return UnknownTask(

@@ -13,7 +13,7 @@ import pytest
 from greenq.codecs import Codecs
 from greenq.errors import MessageError
 from greenq.message import Message
-from greenq.protocol import HEADERS, moment, name_of, read, template
+from greenq.protocol import HEADERS, moment, name_of, read, template, upgraded
 
 WIRE = Path(__file__).parent / "wire"
 CODECS = Codecs(accept=("json", "msgpack", "yaml", "pickle"))
@@ -63,6 +63,26 @@ def test_version_1_is_read_into_the_same_call(case: dict[str, Any]) -> None:
     assert call.embed["callbacks"] == before["callbacks"]
     assert call.embed["chord"] == before["chord"]
     assert call.headers["root_id"] == before["id"]
+
+
+@pytest.mark.parametrize("case", cases(1))
+def test_an_upgraded_version_1_tells_whose_it_is_and_is_the_same_call(case: dict[str, Any]) -> None:
+    message = message_of(case)
+    before, made = read(message, CODECS), upgraded(message, CODECS)
+    assert (made.headers["task"], made.headers["id"]) == (case["decoded"]["task"], case["decoded"]["id"])
+    assert made.headers == before.headers
+    assert upgraded(made, CODECS) == made
+    after = read(made, CODECS)
+    assert (after.args, after.kwargs, after.embed) == (before.args, before.kwargs, before.embed)
+    assert (after.eta, after.expires, after.time_limit) == (before.eta, before.expires, before.time_limit)
+
+
+@pytest.mark.parametrize("own", [{"task": "b"}, {"id": "2"}, {"id": None}])
+def test_headers_of_another_call_do_not_fit_a_version_1_body(own: dict[str, Any]) -> None:
+    body = json.dumps({"task": "a", "id": "1", "args": []}).encode()
+    message = Message("q", {"task": "a", "id": "1"} | own, body, "application/json", "utf-8")
+    with pytest.raises(MessageError, match="protocol 2 needs a list"):
+        read(message, CODECS)
 
 
 def test_a_v1_message_names_its_task_only_inside() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import amqp
 
-__all__ = ["CLIENTS", "Client", "Sent", "send_over_rabbitmq"]
+__all__ = ["CLIENTS", "Client", "Sent", "amqp_connection", "send_over_rabbitmq"]
 
 QUEUE = "celery"
 
@@ -142,8 +142,8 @@ def rust(task: str, *args: Any, eta: datetime | None = None, **kwargs: Any) -> S
 CLIENTS: dict[str, Client] = {"celery-php": php, "gocelery": go, "rusty-celery": rust}
 
 
-def send_over_rabbitmq(url: str, sent: Sent) -> None:
-    """Declare what the client declares, and publish.
+def amqp_connection(url: str) -> Any:
+    """A connection for the duration of a ``with`` block.
 
     Parameters:
         url: ``amqp://user:password@host:port/virtual-host``.
@@ -151,7 +151,12 @@ def send_over_rabbitmq(url: str, sent: Sent) -> None:
     login, _, place = url.partition("://")[2].partition("@")
     user, _, password = login.partition(":")
     host, _, virtual_host = place.partition("/")
-    with amqp.Connection(host, userid=user, password=password, virtual_host=virtual_host) as connection:
+    return amqp.Connection(host, userid=user, password=password, virtual_host=virtual_host)
+
+
+def send_over_rabbitmq(url: str, sent: Sent) -> None:
+    """Declare what the client declares, and publish."""
+    with amqp_connection(url) as connection:
         channel = connection.channel()
         channel.queue_declare(QUEUE, durable=True, auto_delete=False)
         if sent.exchange:
