@@ -18,6 +18,7 @@ from greenq.eagerresult import EagerResult
 from greenq.errors import BrokerError, InvalidTaskArguments, MaxRetriesExceeded
 from greenq.joining import deny_join_result
 from greenq.lifecycle import Lifecycle
+from greenq.optionattributes import OptionAttributes
 from greenq.optionchecks import check_call, check_declared, option_names
 from greenq.options import CallOptions, TaskOptions
 from greenq.request import Request, direct, entering
@@ -37,7 +38,7 @@ _Result = AsyncResult
 """The class, in signatures of a class that has a method of its name."""
 
 
-class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
+class Task(RunningTask, ClassHooks, OptionAttributes, TaskCanvas, Replacing, Generic[P, R]):
     """A registered function, made by ``@app.task``.
 
     Called, it runs here and now like the function itself; `delay` and `apply_async` send it.
@@ -245,16 +246,6 @@ class Task(RunningTask, ClassHooks, TaskCanvas, Replacing, Generic[P, R]):
         return AsyncResult(task_id, self.app)
 
     # ── the object itself ────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def max_retries(self) -> int | None:
-        """How often it may be retried; None for ever."""
-        return self.options.max_retries
-
-    @property
-    def default_retry_delay(self) -> float:
-        """Seconds that a retry waits that names no time."""
-        return self.options.default_retry_delay
 
     @property
     def MaxRetriesExceededError(self) -> type[MaxRetriesExceeded]:

@@ -38,7 +38,7 @@ LAYERS = (
         "joining",
         "deadletters",
     },
-    {"classhooks", "lifecycle", "publishsignals", "typedarguments"},
+    {"classhooks", "lifecycle", "optionattributes", "publishsignals", "typedarguments"},
     {
         "importing",
         "routing",

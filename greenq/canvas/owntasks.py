@@ -16,6 +16,7 @@ from greenq.canvas.composition import Composition
 from greenq.canvas.ids import derived_ids
 from greenq.canvas.maps import chunks
 from greenq.canvas.signature import maybe_signature
+from greenq.errors import InvalidOption
 from greenq.task import Task
 
 __all__ = ["own_tasks"]
@@ -62,7 +63,7 @@ def _chord(self: Any, header: Any, body: Any, partial_args: Any = (), **kwargs: 
 
 
 def _chain(self: Any, *args: Any, **kwargs: Any) -> None:
-    raise NotImplementedError("celery.chain names a kind of workflow and is no task: send its first task")
+    raise InvalidOption("celery.chain names a kind of workflow and is no task: send its first task")
 
 
 def _backend_cleanup(self: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenq import ChordError
+from greenq import ChordError, InvalidOption
 from greenq.message import FAILURE, SUCCESS, Result
 from tests.greenq.worker.test_chords import Place, error_of, get
 from tests.waiting import until
@@ -59,7 +59,7 @@ def test_a_group_is_sent_under_the_ids_that_it_came_with(place: Place) -> None:
 
 def test_a_chain_is_no_task(place: Place) -> None:
     error = error_of(place.app.send_task("celery.chain"))
-    assert isinstance(error, NotImplementedError)
+    assert isinstance(error, InvalidOption)
 
 
 def test_results_are_cleaned_up_and_a_ping_is_answered(place: Place) -> None:

@@ -124,6 +124,22 @@ def sends():
     return [add.delay(1, 1).id, app.send_task("sum-of-two-numbers", (2, 2)).id]
 
 
+class Declaring(Task):
+    throws = (KeyError,)
+    expires = 600
+    ignore_result = True
+
+
+@app.task(bind=True, base=Declaring, ignore_result=False, max_retries=7, track_started=True)
+def options_of_its_own(self):
+    names = (
+        "ignore_result", "max_retries", "track_started", "expires", "default_retry_delay", "acks_late",
+        "trail", "serializer", "store_errors_even_if_ignored", "time_limit", "soft_time_limit",
+        "rate_limit", "typing",
+    )  # fmt: skip
+    return [*(getattr(self, name) for name in names), [error.__name__ for error in self.throws]]
+
+
 def main():
     made = {
         "names": [add.name, decorated.name, with_parentheses.name, cached.name],
@@ -144,6 +160,7 @@ def main():
         "unthrown": unthrown.delay(),
         "reason": reason_as_text.delay(),
         "about itself": about_itself.delay(),
+        "options": options_of_its_own.delay(),
         "is a task": [isinstance(add, Task), isinstance(cached, Cached), issubclass(Cached, Task)],
         "sends": sends.delay(),
     }
