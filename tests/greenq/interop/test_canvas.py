@@ -128,3 +128,26 @@ def test_an_errback_is_sent_with_the_failed_tasks_id(make: Builder) -> None:
         until(ended, "the errback")
         with pytest.raises(ValueError, match=result.id):
             get(make.app.AsyncResult(id))
+
+
+def test_an_errback_of_a_chord_is_sent_though_a_member_failed_elsewhere(make: Builder) -> None:
+    for _ in range(2):
+        id = str(uuid.uuid4())
+        flow = make.chord([make.sig("add", 1, 1), make.sig("fail", "no")], make.sig("mirror"))
+        flow.link_error(make.sig("fail", task_id=id))
+        body = flow.apply_async()
+        until(make.app.AsyncResult(id).ready, "the errback")
+        with pytest.raises(ValueError, match=body.id):
+            get(make.app.AsyncResult(id))
+        make.sig("add")
+
+
+def test_stamps_travel_through_both_workers(make: Builder, sides: Sides) -> None:
+    flow = make.chain(make.sig("add", 1, 1), make.sig("add", 2), make.sig("add", 3))
+    flow.stamp(customer="c1")
+    last = flow.apply_async()
+    assert get(last) == 7
+    for result in (last, last.parent, last.parent.parent):
+        record = sides.celery.backend.get_task_meta(result.id)
+        assert record["stamped_headers"] == ["customer"]
+        assert record["customer"] in ("c1", ["c1"])
