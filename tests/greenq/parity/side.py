@@ -7,8 +7,8 @@ is: greenq's worker serves its Celery application. It finds `app` and `log` (a
 list that is compared, too) among its names, and has a function `main` that makes calls and returns what is to
 be compared by name: results, which are waited for and looked up as they are stored, or plain values. A
 function `after`, if there is one, is called with them when all have ended; what it returns is added. Programs
-in a directory `extended` have an application that stores extended results, and links errbacks of chords to
-their headers too.
+in a directory `extended` have an application that stores extended results, those in `headers` one that links
+errbacks of chords to the members of their headers, too.
 """
 
 from __future__ import annotations
@@ -82,21 +82,22 @@ def workers_of(library: str, app: Any) -> AbstractContextManager[None]:
     return greenq_worker(app)
 
 
-def make(library: str, url: str, extended: bool) -> Any:
+def make(library: str, url: str, folder: str) -> Any:
+    extended, on_headers = folder == "extended", folder == "headers"
     if library != "greenq":
         from celery import Celery
 
         app = Celery("parity", broker=url, backend=url)
         app.conf.update(
             task_acks_late=True, worker_hijack_root_logger=False, broker_connection_retry_on_startup=True,
-            accept_content=ACCEPT, result_extended=extended, task_allow_error_cb_on_chord_header=extended,
+            accept_content=ACCEPT, result_extended=extended, task_allow_error_cb_on_chord_header=on_headers,
         )  # fmt: skip
         return app
     from greenq import GreenQ
 
     return GreenQ(
         "parity", broker=url, results={"url": url, "extended": extended}, accept=ACCEPT,
-        tasks={"errbacks_on_headers": extended},
+        tasks={"errbacks_on_headers": on_headers},
     )  # fmt: skip
 
 
@@ -175,7 +176,7 @@ class Normal:
 
 def run(library: str, url: str, paths: list[Path]) -> dict[str, Any]:
     """What came of programs that share an application."""
-    app = make(library, url, paths[0].parent.name == "extended")
+    app = make(library, url, paths[0].parent.name)
     modules = [load(library, path, app) for path in paths]
     client = redis.Redis.from_url(url)
     found = {}
