@@ -107,6 +107,18 @@ def test_members_that_are_counted_in_vain_are_reported_with_what_to_do(
     assert "set results.url to redis://" in said
 
 
+def test_a_member_is_run_once_and_reported_where_no_results_are_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Place(results=None) as place:
+        place.sig("note", 7).clone(group_id="lonely", chord=dict(place.sig("total"))).apply_async()
+        until(lambda: "lonely" in caplog.text, "the report")
+        place.sig("note", 8).apply_async()
+        until(lambda: len(place.notes) > 1, "the next task")
+        assert place.notes == [7, 8]
+    assert "no results are kept: set results.url" in caplog.text
+
+
 def test_it_asks_until_the_last_member_has_ended(files: Place) -> None:
     late = str(uuid.uuid4())
     body = files.sig("total", task_id=str(uuid.uuid4()))
