@@ -40,6 +40,7 @@ chaos: $(STAMP) servers ## the long form of every fault, on every broker and poo
 	$(BIN)/python -m tests.chaos.faults --times 50 || failed=1; \
 	$(BIN)/python -m tests.chaos.delays || failed=1; \
 	$(BIN)/python -m tests.chaos.fuzz || failed=1; \
+	for broker in redis amqp; do $(BIN)/python -m tests.chaos.pings --broker $$broker || failed=1; done; \
 	$(BIN)/python -m tests.chaos.soak --broker redis --pool gevent --tasks 5000000 --recycles 500 || failed=1; \
 	exit $$failed
 
