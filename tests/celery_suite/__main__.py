@@ -5,7 +5,7 @@
 The worker is greenq's, or Celery's own gevent worker to compare with. The suite comes from PyPI and is kept
 outside of the repository, as are the outcomes of both workers. Tests that cannot be asked of a worker in
 another process are left out, each with its reason (`tests/celery_suite/left_out.py`). A test that failed is
-repeated once, alone with a new worker and an empty server, for both workers alike. Options go to pytest.
+repeated alone, with a new worker and an empty server, for both workers alike. Options go to pytest.
 
 It exits with 1 if greenq's worker misses a test that Celery's passes with as many slots, or if one of the
 worker's processes died; without outcomes of Celery's worker, if any test failed.
@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from tests.celery_suite.download import environment, place, suite
-from tests.celery_suite.left_out import FILES, LEFT_OUT
+from tests.celery_suite.left_out import FEW_SLOTS, FILES, LEFT_OUT
 from tests.celery_suite.outcomes import Outcomes, missed, table
 from tests.servers import RedisServer
 
@@ -64,7 +64,7 @@ def run(worker: str, given: argparse.Namespace, arguments: list[str], found: Out
                     "-p", "tests.celery_suite.plugin", "-ra", "-q", "--tb=short",
                     "--rootdir", str(directory), "-o", "cache_dir=.pytest_cache",
                     "-o", "xfail_strict=false", f"--timeout={LONGEST}",
-                    "--force-reruns=1", "--reruns-delay=2", *arguments,
+                    *arguments,
                 ],
                 cwd=directory, env=variables,
             )  # fmt: skip
@@ -75,10 +75,13 @@ def run(worker: str, given: argparse.Namespace, arguments: list[str], found: Out
 
 def play(worker: str, given: argparse.Namespace, chosen: list[str], options: list[str]) -> Outcomes:
     """Run the chosen tests against a worker, those that fail once more alone, and keep what came of it."""
-    left_out = [] if given.all else [f"--deselect=t/integration/{test}" for test in LEFT_OUT]
+    tests = [*LEFT_OUT, *(FEW_SLOTS if given.concurrency > 4 else ())]
+    left_out = [] if given.all else [f"--deselect=t/integration/{test}" for test in tests]
     left_out += [] if given.all else [f"--ignore=t/integration/{file}" for file in FILES]
     found = Outcomes()
-    run(worker, given, [*options, *left_out, *chosen], found)
+    # One repetition in the whole run; what fails then has those that the suite itself allows, alone.
+    hurried = ["--force-reruns=1", "--reruns-delay=2"]
+    run(worker, given, [*hurried, *options, *left_out, *chosen], found)
     for test in found.failed:
         print(f"once more, alone: {test}", flush=True)
         run(worker, given, [*options, f"t/integration/{test}"], found)
