@@ -123,8 +123,8 @@ MEANINGS: dict[str, Meaning] = {
     "task_acks_on_timeout": _TASK,
     "task_acks_on_failure_or_timeout": _TASK,
     "task_reject_on_worker_lost": _different(
-        "the message of a late acknowledged task always returns when its process dies, "
-        "worker.max_deliveries times at most"
+        "the message of a late acknowledged task always returns when its worker process dies, "
+        "worker.max_deliveries times at most; a task whose prefork child dies fails, and does not return"
     ),
     "task_retry_on_worker_lost": _different(
         "such a message returns to its queue at once; it counts as no retry"
