@@ -90,13 +90,23 @@ def test_every_command_is_answered_alike(asked: tuple[Celery, Celery]) -> None:
     _waiting_tasks(*asked)
 
 
+def _begun(client: Celery) -> Any:
+    """What is told of a task, once it has begun: one that is about to has no time yet."""
+    found: list[Any] = []
+
+    def begun() -> bool:
+        found[:] = [one for one in answer(client, "active", {}) if one["time_start"] is not None]
+        return bool(found)
+
+    until(begun, "a task that runs")
+    return found[0]
+
+
 def _running_tasks(*clients: Celery) -> None:
     described = []
     for client in clients:
         client.send_task("works.sleep", (2,))
-        found: list[Any] = []
-        until(lambda client=client, found=found: found.extend(answer(client, "active", {})) or found)  # type: ignore[misc]
-        described.append(found[0])
+        described.append(_begun(client))
     assert shape(described[1]) == shape(described[0])
     assert described[1]["args"] == described[0]["args"] == [2]
 
