@@ -6,7 +6,9 @@ make errors of their own contract of them, with `Translation`.
 
 from __future__ import annotations
 
+from copy import copy
 from types import TracebackType
+from typing import Self
 
 from greenq.errors import GreenqError
 
@@ -23,6 +25,12 @@ class Failure(GreenqError):
     def __init__(self, message: str | None = None, uncertain: bool = False) -> None:
         self.uncertain = uncertain
         super().__init__(message)
+
+    def again(self) -> Self:
+        """The same, to be raised: one that is kept for many must not keep the frames of all who met it."""
+        made = copy(self)
+        made.__cause__ = self.__cause__
+        return made
 
 
 class Unreachable(Failure):

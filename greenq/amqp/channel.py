@@ -61,7 +61,7 @@ class Reply:
         if not self.done:
             raise Late("RabbitMQ does not answer in time", True)
         if self.error is not None:
-            raise self.error
+            raise self.error.again()
         return self.answers
 
 

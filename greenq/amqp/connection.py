@@ -92,7 +92,7 @@ class Connection:
         with self._lock:
             error = channel.lost or self.lost
             if error is not None:
-                raise error
+                raise error.again()
             reply = None
             if answers:
                 try:
@@ -126,7 +126,7 @@ class Connection:
         """A new channel and the frame that opens it, which is to be sent first (one answer)."""
         with self._lock:
             if self.lost is not None:
-                raise self.lost
+                raise self.lost.again()
             if len(self._channels) >= self.most_channels:
                 raise Failure(f"the server allows {self.most_channels} channels only: raise its channel_max")
             while True:
@@ -383,7 +383,8 @@ class Connection:
 
     def _end(self, error: Failure) -> None:
         with self._lock:
-            self.lost = error = self.lost or error
+            # Without the frames that hold this connection: many may fail before the collector comes by.
+            self.lost = error = (self.lost or error).with_traceback(None)
             channels = list(self._channels.values())
             self._channels.clear()
             eased = self._ease()

@@ -56,7 +56,7 @@ def greet(address: Address, first: int, name: str) -> tuple[Transport, Tuned]:
         try:
             return transport, _Handshake(address, transport, name).run()
         except Failure as error:
-            refused = error
+            refused = error.with_traceback(None)  # which has this frame, and with it the socket
             problems.append(f"{host}:{port}: {error}")
         except (OSError, ssl.SSLError) as error:
             problems.append(f"{host}:{port}: {reason(error)}")

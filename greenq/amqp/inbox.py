@@ -124,7 +124,7 @@ class Inbox:
                 self._bells.append(bell)
             error = session.lost
             if error is not None:
-                raise error
+                raise error.again()
 
     def _ensure(self, session: Session, queues: Sequence[str], deadline: float) -> None:
         for queue, problem in self._topology.ensure(session, queues, deadline).items():

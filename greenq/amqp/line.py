@@ -153,7 +153,7 @@ class Line:
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__
             if isinstance(error, Closed) or not self._was_open or time.monotonic() + pause > deadline:
-                raise error
+                raise error.again()
             native.Signal().wait(pause)
             pause = min(pause * 2, PAUSE_MOST)
 

@@ -235,7 +235,7 @@ class Publisher:
         data = frames_of(batch.parcels[start:end], session.connection.frame_size)
         with self._lock:
             if session is not self._session:
-                raise session.lost or Failure("the connection was lost")
+                raise session.lost.again() if session.lost else Failure("the connection was lost")
             number = self._next
             # Registered before it is sent: the confirmation may be faster than this thread.
             for i in range(start, end):

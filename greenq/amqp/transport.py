@@ -13,7 +13,8 @@ from pools import native
 
 __all__ = ["Transport", "dial"]
 
-CHUNK = 262_144
+FIRST, CHUNK = 4_096, 262_144
+"""Bytes that are read at once, at most: of a handshake, which may be one of many that fail, and later."""
 HANDSHAKE_WITHIN = 30.0
 """Seconds for TLS over a socket that says nothing of its own."""
 
@@ -28,7 +29,7 @@ class Transport:
     def __init__(self, connected: Any, tls: Tls | None, host: str) -> None:
         self._socket = connected
         self._lock = native.Lock()
-        self._view = memoryview(bytearray(CHUNK))
+        self._view = memoryview(bytearray(FIRST))
         self._tls: ssl.SSLObject | None = None
         self.put: Callable[[bytes], int] | None = None if tls is not None else connected.send
         """The socket's own way to send; None where `encrypt` changes anything."""
@@ -61,8 +62,9 @@ class Transport:
         self._socket.sendall(self.encrypt(data))
 
     def go_on(self) -> None:
-        """Block no more."""
+        """Block no more, and be ready for much at once."""
         self._socket.setblocking(False)
+        self._view = memoryview(bytearray(CHUNK))
 
     def encrypt(self, data: bytes) -> bytes:
         """What goes over the wire for it."""
