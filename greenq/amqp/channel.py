@@ -108,3 +108,6 @@ class Channel:
             reply.done = True
             reply.bell.ring()
         self.on_lost(error)
+        # Those that it called refer to it.
+        self.on_deliver = self.on_got = self.on_return = self.on_confirm = nothing
+        self.on_cancel = self.on_lost = self.expects = nothing

@@ -398,3 +398,5 @@ class Connection:
             outlet.transport.close()
         self._bell.close()
         self._ear.close()
+        # What refers to each other here would wait for the collector, which on a quiet worker takes its time.
+        self._assembler.end()

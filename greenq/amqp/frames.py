@@ -23,6 +23,10 @@ STRANGE = "what answers is no AMQP server: use the port of AMQP, 5672 or with TL
 Take = Callable[[int, int, bytes, bytes, bytes], Any]
 
 
+def _nobody(*_: Any) -> None:
+    """Take what comes too late."""
+
+
 class Assembler:
     """Turns bytes into calls of `take`.
 
@@ -88,6 +92,11 @@ class Assembler:
         if part[3] <= 0:
             del self._open[channel]
             self._take(channel, part[0], part[1], part[2], b"".join(part[4]))
+
+    def end(self) -> None:
+        """Let go of whom it calls: nothing more comes."""
+        self._take = _nobody
+        self._open.clear()
 
     def drop(self, channel: int) -> None:
         """Forget what a closed channel left incomplete."""

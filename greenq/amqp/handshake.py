@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from struct import unpack_from
 from typing import Any
@@ -54,7 +55,11 @@ def greet(address: Address, first: int, name: str) -> tuple[Transport, Tuned]:
             problems.append(f"nobody answers at {host}:{port}: {reason(error)}")
             continue
         try:
-            return transport, _Handshake(address, transport, name).run()
+            handshake = _Handshake(address, transport, name)
+            try:
+                return transport, handshake.run()
+            finally:
+                handshake.end()
         except Failure as error:
             refused = error.with_traceback(None)  # which has this frame, and with it the socket
             problems.append(f"{host}:{port}: {error}")
@@ -92,6 +97,10 @@ class _Handshake:
             self._assembler.feed(data)
         self._transport.go_on()
         return self._tuned
+
+    def end(self) -> None:
+        """Let go of what refers to it."""
+        self._assembler.end()
 
     def _take(self, channel: int, method: int, payload: bytes, header: bytes, body: bytes) -> None:
         if method == methods.START:
@@ -137,6 +146,7 @@ class _Handshake:
         )
 
 
+@cache
 def _version() -> str:
     try:
         return version("greenq")
