@@ -16,6 +16,7 @@ from typing import Any
 from greenq.amqp import methods
 from greenq.amqp.address import Address
 from greenq.amqp.channel import Channel, Reply
+from greenq.amqp.doubt import Doubt
 from greenq.amqp.failures import Closed, Failure, Unreachable, ending, refusal
 from greenq.amqp.frames import Assembler
 from greenq.amqp.handshake import greet
@@ -26,11 +27,10 @@ __all__ = ["Connection"]
 
 FULL = 16_000_000
 """Bytes that may wait to be sent before publishers have to."""
-DOUBT_AFTER, DOUBT_FOR = 1.5, 4.5
-"""Seconds of silence after which a server that somebody waits for is asked something, and that it then has to
-say anything: a connection that the network has forgotten is silent for ever, and heartbeats tell it late."""
 LOOK_EVERY = 500.0
 """Milliseconds between two looks at least: whoever begins to wait does not ring."""
+FAREWELL = 4.0
+"""Seconds that an ending connection waits while nothing goes out and nothing comes in."""
 
 
 class Connection:
@@ -42,6 +42,12 @@ class Connection:
             come to them.
         channels: those that `setup` opens.
         name: shown by RabbitMQ's management.
+
+    Attributes:
+        channels: by their numbers, the main one first.
+        is_open: whether it was opened, and what `setup` asks for was answered.
+        ended: set once nothing more goes out.
+        unsent: how many bytes were not sent when it had ended.
     """
 
     def __init__(
@@ -51,7 +57,8 @@ class Connection:
         self.pid = os.getpid()
         self.opened = native.Signal()
         self.is_open = False
-        """Whether it was opened, and what `setup` asks for was answered."""
+        self.ended = native.Signal()
+        self.unsent = 0
         self.lost: Failure | None = None
         self.blocked: str | None = None
         self.frame_size = 131_072
@@ -60,7 +67,7 @@ class Connection:
         self._setup = setup
         self._name = name
         self._lock = native.Lock()
-        self._channels = {channel.number: channel for channel in channels}
+        self.channels = {channel.number: channel for channel in channels}
         self._numbers = 1
         self._spent: list[Reply] = []
         self._put: Callable[[bytes], int] | None = None
@@ -72,8 +79,7 @@ class Connection:
         self._outlet: Outlet | None = None
         self._heard = time.monotonic()
         self._heartbeat = 0.0
-        self._asked = 0.0
-        self._probe: Channel | None = None
+        self._doubt = Doubt()
         self._ending = False
         self._assembler = Assembler(self._take)
         native.start(self._run, f"greenq-{name}")
@@ -127,13 +133,13 @@ class Connection:
         with self._lock:
             if self.lost is not None:
                 raise self.lost.again()
-            if len(self._channels) >= self.most_channels:
+            if len(self.channels) >= self.most_channels:
                 raise Failure(f"the server allows {self.most_channels} channels only: raise its channel_max")
             while True:
                 self._numbers = self._numbers + 1 if self._numbers < self.most_channels else 2
-                if self._numbers not in self._channels:
+                if self._numbers not in self.channels:
                     break
-            channel = self._channels[self._numbers] = Channel(self._numbers)
+            channel = self.channels[self._numbers] = Channel(self._numbers)
         return channel, methods.open_channel(channel.number)
 
     def drop(self, channel: Channel) -> None:
@@ -142,7 +148,7 @@ class Connection:
             if channel.lost is None and self.lost is None:
                 self._write(methods.close_channel(channel.number))
             else:
-                self._channels.pop(channel.number, None)
+                self.channels.pop(channel.number, None)
 
     def ease(self) -> native.Signal | None:
         """None if it takes more now; else what tells that things have changed."""
@@ -154,12 +160,19 @@ class Connection:
             self._eased.append(signal)
             return signal
 
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for an answer that the server could give."""
+        if not self.is_open or self._ending or self.blocked is not None:
+            return False
+        return any(one.awaited() for one in list(self.channels.values()))
+
     def close(self) -> None:
         """End it; what was sent before arrives. Idempotent."""
         with self._lock:
             if self._ending:
                 return
             self._ending = True
+            self._heard = time.monotonic()
             if self.lost is None and self.is_open:
                 self._write(methods.close_connection())
         self._ring()
@@ -218,7 +231,7 @@ class Connection:
             self._outlet = Outlet(transport, self._ring)
             self._put = transport.put
             self._heard = time.monotonic()
-            first = next(iter(self._channels.values()), None)
+            first = next(iter(self.channels.values()), None)
             reply = Reply(self._spent)
             reply.missing = answers
             if first is not None:
@@ -286,47 +299,22 @@ class Connection:
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if self._ending and now - self._heard > 2.0:
+        outlet = self._outlet
+        assert outlet is not None
+        if self._ending and now - max(self._heard, outlet.sent) > FAREWELL:
             raise Closed("the connection was closed")
-        self._doubt(now)
+        self._doubt.weigh(self, now, self._heard, bool(outlet.rest))
         if not self._heartbeat:
             return
         if now - self._heard > 2 * self._heartbeat:
             raise Unreachable(f"{self.address.shown} is silent: its heartbeats are missing", True)
-        assert self._outlet is not None
-        if now - self._outlet.sent >= self._heartbeat / 2:
+        if now - outlet.sent >= self._heartbeat / 2:
             with self._lock:
                 self._write(methods.HEARTBEAT)
 
-    def _doubt(self, now: float) -> None:
-        """See whether a silent server is still there, if somebody waits for it."""
-        if self._heard > self._asked:
-            silent = now - self._heard > DOUBT_AFTER and self.is_open and not self._ending
-            awaited = silent and any(one.awaited() for one in list(self._channels.values()))
-            if awaited and self.blocked is None:
-                self._asked = now
-                self._ask()
-        elif self._outlet is not None and self._outlet.rest:
-            self._asked = now  # not all was sent yet
-        elif now - self._asked > DOUBT_FOR:
-            raise Unreachable(
-                f"{self.address.shown} is silent: the network may have lost the connection", True
-            )
-
-    def _ask(self) -> None:
-        """Ask something that harms nothing, on a channel of its own: others may have to wait long."""
-        opening = b""
-        if self._probe is None or self._probe.lost is not None:
-            if len(self._channels) < self.most_channels:
-                self._probe, opening = self.channel()
-            else:
-                self._probe = next(iter(self._channels.values()))
-        question = methods.qos(self._probe.number, 1)
-        self.send(self._probe, opening + question, 2 if opening else 1)
-
     def _take(self, number: int, method: int, payload: bytes, header: bytes, body: bytes) -> None:
         """A method has come."""
-        channel = self._channels.get(number)
+        channel = self.channels.get(number)
         if channel is not None:
             if method == methods.DELIVER:
                 channel.on_deliver(payload, header, body)
@@ -378,15 +366,15 @@ class Connection:
     def _channel_gone(self, channel: Channel, error: Failure) -> None:
         self._assembler.drop(channel.number)
         with self._lock:
-            self._channels.pop(channel.number, None)
+            self.channels.pop(channel.number, None)
         channel.end(error)
 
     def _end(self, error: Failure) -> None:
         with self._lock:
             # Without the frames that hold this connection: many may fail before the collector comes by.
             self.lost = error = (self.lost or error).with_traceback(None)
-            channels = list(self._channels.values())
-            self._channels.clear()
+            channels = list(self.channels.values())
+            self.channels.clear()
             eased = self._ease()
             outlet, self._outlet, self._put = self._outlet, None, None
         for channel in channels:
@@ -395,7 +383,9 @@ class Connection:
             signal.set()
         self.opened.set()
         if outlet is not None:
+            self.unsent = outlet.waiting
             outlet.transport.close()
+        self.ended.set()
         self._bell.close()
         self._ear.close()
         # What refers to each other here would wait for the collector, which on a quiet worker takes its time.

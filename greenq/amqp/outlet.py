@@ -55,6 +55,8 @@ class Outlet:
             some = self.rest[0]
             sent = self.transport.send(some)
             self.waiting -= sent
+            if sent:
+                self.sent = time.monotonic()
             if sent < len(some):
                 self.rest[0] = some[sent:]
                 break

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import time
+import weakref
 from collections.abc import Sequence
+from functools import partial
 
 from greenq.amqp import methods
 from greenq.amqp.address import Address
@@ -20,6 +24,8 @@ log = logging.getLogger("greenq.amqp")
 
 LOG_EVERY = 10.0
 """Seconds between two warnings of messages that no queue took."""
+LAST_WORDS = 60.0
+"""Seconds that the end waits at most for a server that takes what is left slowly."""
 
 
 class UnconfirmedPublisher(Publisher):
@@ -33,6 +39,22 @@ class UnconfirmedPublisher(Publisher):
         self.line = Line(address, "publish", (b"", 0), self._prepare)
         self._homeless = 0
         self._told = 0.0
+        self._at_exit = partial(_leave, weakref.ref(self))
+        atexit.register(self._at_exit)
+
+    def close(self) -> None:
+        """Let go of the connection once all is sent, while the server takes any of it; log what is left."""
+        atexit.unregister(self._at_exit)
+        session = self.line.latest
+        self.line.close()
+        if session is None or session.connection.pid != os.getpid():
+            return
+        connection = session.connection
+        if not connection.ended.wait(LAST_WORDS) or connection.unsent:
+            log.error(
+                "what was published last may not have arrived: %s took no more, and %d bytes were not sent",
+                connection.address.shown, connection.unsent,
+            )  # fmt: skip
 
     def send(self, session: Session, parcels: Sequence[Parcel], deadline: float) -> list[GreenqError | None]:
         """Hand what is ready to the connection; for each None, or why it did not take it."""
@@ -72,3 +94,10 @@ class UnconfirmedPublisher(Publisher):
                 self._homeless, key, exchange or "default",
             )  # fmt: skip
             self._homeless = 0
+
+
+def _leave(publisher: weakref.ref[UnconfirmedPublisher]) -> None:
+    """A program that publishes and ends need not close anything for it to arrive."""
+    found = publisher()
+    if found is not None:
+        found.close()

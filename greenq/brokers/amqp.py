@@ -326,7 +326,7 @@ class AmqpBroker(Broker):
         self._closed = True
         self._publisher.line.close()
         if self._unconfirmed is not None:
-            self._unconfirmed.line.close()
+            self._unconfirmed.close()
         self._inbox.line.close()
 
     def _open(self) -> None:

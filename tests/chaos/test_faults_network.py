@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from greenq.amqp import connection
+from greenq.amqp import doubt
 from greenq.brokers.amqp import AmqpBroker
 from greenq.brokers.base import Broker
 from greenq.brokers.redis import RedisBroker
@@ -30,8 +30,8 @@ longer."""
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests need not wait as long as the real thing does before it asks a silent server."""
-    monkeypatch.setattr(connection, "DOUBT_AFTER", 1.0)
-    monkeypatch.setattr(connection, "DOUBT_FOR", 2.0)
+    monkeypatch.setattr(doubt, "AFTER", 1.0)
+    monkeypatch.setattr(doubt, "PATIENCE", 2.0)
     monkeypatch.setattr(subscriber, "LOOK_EVERY", 1.5)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -44,6 +46,42 @@ def test_what_was_sent_arrives_though_the_sender_is_closed_at_once(url: str) -> 
     with AmqpBroker(url) as broker:
         broker.expect(["q"])
         until(lambda: broker.depth()["q"].ready == 10_000, what="all that was sent")
+
+
+LEAVING = """
+import sys
+from greenq.brokers.amqp import AmqpBroker
+from greenq.testing.messages import PATIENCE, many
+
+broker = AmqpBroker(sys.argv[1])
+assert broker.publish(many(10_000), PATIENCE) == [None] * 10_000
+"""
+
+
+def test_what_was_sent_arrives_though_the_program_ends_and_closes_nothing(url: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVING, url + OPTION], timeout=PATIENCE * 4, check=False)
+    assert ended.returncode == 0
+    with AmqpBroker(url) as broker:
+        broker.expect(["q"])
+        until(lambda: broker.depth()["q"].ready == 10_000, what="all that was sent")
+
+
+def test_a_server_that_takes_no_more_is_waited_for_and_named(
+    url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = AmqpBroker(url + OPTION)
+    assert sender.publish([make("first")], PATIENCE) == [None]
+    assert sender._unconfirmed is not None
+    session = sender._unconfirmed.line.alive
+    assert session is not None
+    outlet = session.connection._outlet
+    assert outlet is not None
+    monkeypatch.setattr(outlet.transport, "send", lambda data: 0)
+    monkeypatch.setattr(session.connection, "_put", lambda data: 0)
+    assert sender.publish([make("never")], PATIENCE) == [None]
+    sender.close()
+    assert "may not have arrived" in caplog.text
+    assert "bytes were not sent" in caplog.text
 
 
 def test_a_message_for_later_waits_for_its_time(url: str, sender: AmqpBroker) -> None:
