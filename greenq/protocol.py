@@ -126,7 +126,7 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
     body = codecs.decode(
         message.body, message.content_type, message.content_encoding, headers.get("compression")
     )
-    if "task" in headers and (type(body) is not dict or not _is_upgraded(headers, body)):
+    if "task" in headers:
         if type(body) not in (list, tuple) or len(body) != 3:
             raise MessageError(
                 f"the body is {_kind(body)}; protocol 2 needs a list of args, kwargs and embed"
@@ -151,17 +151,17 @@ def read(message: Message, codecs: Codecs) -> TaskCall:
 
 
 def upgraded(message: Message, codecs: Codecs) -> Message:
-    """A message of version 1 with the headers of version 2, which say whose it is; `read` takes it, too.
+    """A message of version 1 as one of 2, whose headers say whose it is and whose next try may go anywhere.
 
     Raises:
         MessageError, DecodeError: see `read`.
+        EncodeError: what its body says cannot be said in version 2.
     """
-    return replace(message, headers=read(message, codecs).headers)
-
-
-def _is_upgraded(headers: dict[str, Any], body: dict[str, Any]) -> bool:
-    """Whether a body of version 1 has the headers that `read` made of it before."""
-    return all(key in body and body[key] == headers.get(key) for key in ("task", "id"))
+    call = read(message, codecs)
+    body = codecs.encode((call.args, call.kwargs, call.embed), codecs.serializer_of(message.content_type))
+    headers = call.headers
+    headers.pop("compression", None)
+    return replace(message, headers=headers, body=body.body, content_encoding=body.content_encoding)
 
 
 def _upgrade(headers: dict[str, Any], body: Any) -> tuple[dict[str, Any], Any, Any, dict[str, Any]]:

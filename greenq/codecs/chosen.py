@@ -152,6 +152,15 @@ class Codecs:
                 f"the body is not valid {codec.name}: {type(error).__name__}: {error}"
             ) from error
 
+    def serializer_of(self, content_type: str) -> str:
+        """Give the name of what decodes a content type, which encodes it, too.
+
+        Raises:
+            SerializerRefused: `accept` does not allow it.
+            DecodeError: its package is not installed.
+        """
+        return self._decoder(content_type).name
+
     def is_unsafe(self, content_type: Any) -> bool:
         """Whether decoding it can do more than give a value: run code, or end the process."""
         try:

@@ -269,8 +269,8 @@ class Runner:
         return handler, call
 
     def upgrade(self, delivery: Delivery) -> Handler | None:
-        """Give a message of protocol 1 the headers that all else goes by; what runs it, if anything."""
-        with suppress(MessageError):
+        """Make of a message of protocol 1 one of 2, by whose headers all else goes; what runs it, if any."""
+        with suppress(MessageError, EncodeError):
             delivery.message = upgraded(delivery.message, self._codecs) if delivery.message else None
             return self.read(delivery)[0]
         return None

@@ -70,10 +70,9 @@ def test_an_upgraded_version_1_tells_whose_it_is_and_is_the_same_call(case: dict
     message = message_of(case)
     before, made = read(message, CODECS), upgraded(message, CODECS)
     assert (made.headers["task"], made.headers["id"]) == (case["decoded"]["task"], case["decoded"]["id"])
-    assert made.headers == before.headers
-    assert upgraded(made, CODECS) == made
+    assert made.headers == {k: v for k, v in before.headers.items() if k != "compression"}
     after = read(made, CODECS)
-    assert (after.args, after.kwargs, after.embed) == (before.args, before.kwargs, before.embed)
+    assert (list(after.args), after.kwargs, after.embed) == (list(before.args), before.kwargs, before.embed)
     assert (after.eta, after.expires, after.time_limit) == (before.eta, before.expires, before.time_limit)
 
 
