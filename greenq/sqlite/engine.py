@@ -34,6 +34,9 @@ LONG_WAIT = 1.0
 """Seconds of waiting for the write lock after which others may not have been able to renew their leases."""
 FIRST_WAIT, LAST_WAIT = 0.0002, 0.005
 """Between two tries to get the write lock, in seconds; SQLite's own pauses grow to 100 ms."""
+LONG_HOLD = 20 * LAST_WAIT
+"""Seconds of holding the write lock after which it is left alone for `LAST_WAIT`: on a slow disk, a busy process
+would otherwise take it again before another, that tries from time to time, finds it free."""
 
 
 class Observer(Protocol):
@@ -219,6 +222,7 @@ class Engine:
                 session.do("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:  # somebody else writes: with patience, then
                 self._begin(session, jobs, deadline)
+            since = time.monotonic()
             begun: list[Job] = []
             with self.inbox.lock:
                 for job in jobs:
@@ -231,6 +235,7 @@ class Engine:
                 values.append(job.fn(session))
             committing = True
             session.do("COMMIT")
+            held = time.monotonic() - since
         except Exception as error:
             self._roll_back(session)
             failure = error if isinstance(error, Failure) else explain(self.address.path, error, committing)
@@ -257,6 +262,8 @@ class Engine:
                 ended.append(job)
         for job in self.inbox.end(ended):
             self.take_back(job)
+        if held > LONG_HOLD:
+            self._sleep(LAST_WAIT)
 
     def _begin(self, session: Session, jobs: list[Job], deadline: float) -> None:
         wait = FIRST_WAIT

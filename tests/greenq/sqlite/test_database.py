@@ -362,3 +362,17 @@ def test_reading_goes_on_while_another_process_keeps_the_lock(url: str, tmp_path
         blocker.close()
         publishing.join(PATIENCE)
         assert broker.depth() == {"q": Depth(ready=1)}
+
+
+def test_a_lock_held_for_long_is_left_alone_for_a_moment(broker: Broker) -> None:
+    assert isinstance(broker, SqliteBroker)
+    database = broker.database
+    database.write(lambda session: None, PATIENCE)
+    owner = database._started()
+    pauses: list[float] = []
+    owner._sleep = pauses.append
+    database.write(lambda session: None, PATIENCE)
+    before = len(pauses)
+    database.write(lambda session: time.sleep(2 * engine.LONG_HOLD), PATIENCE)
+    database.write(lambda session: None, PATIENCE)
+    assert engine.LAST_WAIT in pauses[before:]

@@ -58,7 +58,8 @@ class Shop:
         self.path = path
         self.ledger = str(path / "ledger")
         url = f"sqlite:///{path}/greenq.db"
-        self.app = GreenQ("shop", broker=url, results=url)
+        # A busy machine syncs its disk for many tests at once.
+        self.app = GreenQ("shop", broker={"url": url, "publish_timeout": "60s"}, results=url)
         self.workers: list[Worker] = []
 
     def worker(
