@@ -35,7 +35,7 @@ LONG_WAIT = 1.0
 FIRST_WAIT, LAST_WAIT = 0.0002, 0.005
 """Between two tries to get the write lock, in seconds; SQLite's own pauses grow to 100 ms."""
 LONG_HOLD = 20 * LAST_WAIT
-"""Seconds of holding the write lock after which it is left alone for `LAST_WAIT`: on a slow disk, a busy process
+"""Seconds of holding the write lock after which it is left alone for `LAST_WAIT`: on a slow disk a busy one
 would otherwise take it again before another, that tries from time to time, finds it free."""
 
 
