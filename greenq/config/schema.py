@@ -122,7 +122,10 @@ class WorkerSettings:
     node: str = key(
         "Its name; %h is the host, %n the part before @, %i the process's number.", "greenq@%h", unit="node"
     )
-    prefetch: int = key("Messages it may hold beyond those it can start now.", 0, least=0, most=1_000_000)
+    prefetch: int | None = key(
+        "Messages it may hold beyond those it can start now; not set, what short tasks let it run in 20 ms.",
+        None, least=0, most=1_000_000,
+    )  # fmt: skip
     lease: float = key(
         "How long after a process's death its messages return; a living process renews it.",
         15.0, unit="seconds", least=1,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from greenq.errors import GreenqError
 from greenq.message import Delivery, Outcome, Settlement, Verdict
 from greenq.results.base import ResultStore
 from greenq.signals import task_received
+from greenq.worker.ahead import Ahead
 from greenq.worker.batches import Batches
 from greenq.worker.gate import Gate
 from greenq.worker.reach import Reach
@@ -56,7 +56,7 @@ class Consumer:
     Parameters:
         pool: where deliveries run.
         queues: most important first.
-        prefetch: how many deliveries may wait here beyond those that run.
+        prefetch: how many deliveries may wait here beyond those that run; None for as many as is best.
         max_deliveries: a message that so many deaths are charged to is given up.
         timeout: seconds that settling before a run may take (``acks_late=False``).
         store: asked whether a suspect's end is recorded already; None if no results are kept.
@@ -69,7 +69,7 @@ class Consumer:
         runner: Runner,
         settler: Settler,
         queues: Sequence[str],
-        prefetch: int,
+        prefetch: int | None,
         max_deliveries: int,
         timeout: float,
         store: ResultStore | None = None,
@@ -79,9 +79,7 @@ class Consumer:
         self._runner = runner
         self._settler = settler
         self._queues = list(queues)
-        self._prefetch = prefetch
         self._timeout = timeout
-        self._reserved: deque[Run] = deque()
         self._some_early = not all(handler.acks_late for handler in runner.handlers.values())
         self._stopping = threading.Event()
         self._quiet = threading.Event()
@@ -90,6 +88,8 @@ class Consumer:
             max_deliveries, timeout,
         )  # fmt: skip
         """Those who were in flight at a death; they start in a service of their own."""
+        self.ahead = Ahead(prefetch, self._put_back)
+        """Those that wait for slots; what waits too long is given back by a service of its own."""
         self.batches = Batches(runner.handlers, self._start_batch, self._put_back)
         """Those whose tasks take many at once; they too have a service of their own."""
         self._gathers = bool(self.batches)
@@ -125,31 +125,29 @@ class Consumer:
                     self._stopping.wait(away)
                     away = min(away * 2, AWAY_MOST)
         finally:
-            self._give_back()
+            self.ahead.stop()
+            self.ahead.give_back()
             self.batches.stop()  # not before: what was fetched last belongs to them too
             self._quiet.set()
 
     def _turn(self) -> None:
         free = self._pool.wait_free(SLOT_WAIT)
-        room = free + self._prefetch - len(self._reserved)
-        if room > 0 and not (free and self._reserved):
+        room = self.ahead.room(free)
+        if room > 0:
             if self._settler.congested or (self._gathers and self.batches.behind):
                 self._stopping.wait(AWAY_FIRST)
             elif not self._stopping.is_set():
                 wait = FETCH_WAIT if self.on_idle is None else IDLE_LOOK
                 self._fetch(room, wait if free else min(wait, SLOT_WAIT))
-        count = min(free, len(self._reserved))
-        if count:
-            runs: list[Run] = []
-            for _ in range(count):
-                runs.append(self._reserved.popleft())
+        runs = self.ahead.take(free)
+        if runs:
             try:
                 if self._some_early or self.gate is not None or self.screen is not None:
                     self._prepare(runs)
                 self._start(runs, self._ended)
             except BaseException:
                 # What is leased and not running must stay in sight, or it would wait for ever.
-                self._reserved.extendleft(runs)
+                self.ahead.put_first(runs)
                 raise
 
     def _fetch(self, room: int, timeout: float) -> None:
@@ -174,7 +172,7 @@ class Consumer:
             self.observer.received(deliveries)
         if self._gathers:
             normal = self.batches.take(normal)
-        self._reserved.extend(self._runs_of(normal))
+        self.ahead.add(self._runs_of(normal))
         if not deliveries and self.on_idle is not None and not self.running() and not len(self.suspects):
             if len(self.batches):
                 self.batches.hurry()
@@ -346,7 +344,7 @@ class Consumer:
 
     def reserved(self) -> list[Delivery]:
         """What was fetched and waits for a slot."""
-        return [*(run.delivery for run in self._reserved.copy()), *self.batches.held()]
+        return [*self.ahead.deliveries(), *self.batches.held()]
 
     def running(self) -> list[Call]:
         """The calls of this consumer that the pool has not finished."""
@@ -378,13 +376,8 @@ class Consumer:
 
     def _held(self) -> list[Delivery]:
         """What runs, or is about to."""
-        runs = (*[call.tag for call in self.running()], *self._reserved.copy())
-        return [*self.batches.held(), *(delivery for run in runs for delivery in deliveries_of(run))]
-
-    def _give_back(self) -> None:
-        for run in self._reserved:
-            self._put_back(run.delivery)
-        self._reserved.clear()
+        running = (delivery for call in self.running() for delivery in deliveries_of(call.tag))
+        return [*self.reserved(), *running]
 
     def _put_back(self, delivery: Delivery) -> None:
         self._settler.add(Outcome(delivery, settlement=Settlement(delivery, Verdict.REQUEUE)))

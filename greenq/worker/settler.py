@@ -20,8 +20,8 @@ log = logging.getLogger("greenq.settler")
 
 RETRY_FIRST, RETRY_MOST = 0.05, 2.0
 """Seconds between attempts while the broker or the store is away: doubled each time, up to the most."""
-OUTCOMES_PER_SLOT = 4
-"""How many outcomes may wait for the broker, for each task that can run, before fetching pauses."""
+OUTCOMES_PER_SLOT, LEAST_OUTCOMES = 4, 1000
+"""How many outcomes may wait for the broker, for each slot and at least, before fetching pauses."""
 
 Watch = Callable[[Sequence[Outcome]], Callable[[], None] | None]
 
@@ -36,14 +36,15 @@ class Settler:
     Parameters:
         broker, store: where outcomes go; no result is kept where `store` is None.
         timeout: seconds that one round trip may take.
-        most: how many outcomes may wait before fetching pauses.
+        slots: how many tasks can run; what may wait goes by that.
     """
 
-    def __init__(self, broker: Broker, store: ResultStore | None, timeout: float, most: int) -> None:
+    def __init__(self, broker: Broker, store: ResultStore | None, timeout: float, slots: int) -> None:
         self._broker = broker
         self._store = store
         self._timeout = timeout
-        self._most = most
+        self._most = 0
+        self.room_for(slots)
         self._inbox: deque[Outcome] = deque()
         self._bell = Bell()
         self._asleep = False
@@ -136,7 +137,7 @@ class Settler:
 
     def room_for(self, slots: int) -> None:
         """Let as many outcomes wait before fetching pauses as so many slots may make."""
-        self._most = OUTCOMES_PER_SLOT * slots
+        self._most = max(LEAST_OUTCOMES, OUTCOMES_PER_SLOT * slots)
 
     def stop(self) -> None:
         """Let `run` end as soon as everything is committed."""

@@ -131,7 +131,7 @@ class Steered:
                 settings.worker.max_tasks,
             ),
             "broker": broker_info(settings.broker.url, settings.worker.lease, settings.broker.timeout),
-            "prefetch_count": self._pool.capacity + settings.worker.prefetch,
+            "prefetch_count": self._pool.capacity + (settings.worker.prefetch or 0),
             "rusage": rusage(),
         }
         if self.autoscaler is not None:

@@ -34,7 +34,7 @@ from greenq.worker.poolmaking import make_pool, require_green
 from greenq.worker.reach import Reach
 from greenq.worker.remote import Remote
 from greenq.worker.runner import Runner
-from greenq.worker.settler import OUTCOMES_PER_SLOT, Settler
+from greenq.worker.settler import Settler
 from greenq.worker.steered import Parts
 from pools.base import Pool, Service
 
@@ -137,9 +137,7 @@ class Worker:
         handlers = self._runner.handlers.values()
         refuse_impossible_limits(self.pool.name, self.pool.features, handlers)
         refuse_limits_beyond(self._broker.guarantees.longest_hold, handlers)
-        self._settler = Settler(
-            self._broker, self._store, settings.broker.timeout, OUTCOMES_PER_SLOT * self.pool.capacity
-        )
+        self._settler = Settler(self._broker, self._store, settings.broker.timeout, self.pool.capacity)
         self._consumer = Consumer(
             self._broker, self.pool, self._runner, self._settler, settings.worker.queues,
             settings.worker.prefetch, settings.worker.max_deliveries, settings.broker.timeout, self._store,
@@ -212,6 +210,8 @@ class Worker:
             self._pausing.look()  # before anything is fetched from a queue that is paused
             self._serve(self._pausing.run, "pausing")
         self._serve(self._consumer.suspects.run, "suspects")
+        if settings.worker.prefetch is None:
+            self._serve(self._consumer.ahead.run, "ahead")
         if self._consumer.batches:
             self._serve(self._consumer.batches.run, "batches")
         self._remote.prepare()

@@ -56,7 +56,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, R
 
 def test_a_trusted_certificate(tls: tuple[str, Path, RabbitServer]) -> None:
     url, directory, _ = tls
-    with AmqpBroker(f"{url}?ssl_ca_certs={directory}/cert.pem") as broker:
+    with AmqpBroker(f"{url}?ssl_ca_certs={directory}/cert.pem&connect_timeout=60") as broker:
         broker.lease("p", 60.0)
         large = make("big", body=b"x" * 3_000_000)
         assert broker.publish([*many(100), large], PATIENCE) == [None] * 101

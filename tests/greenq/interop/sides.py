@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from greenq.worker.settler import OUTCOMES_PER_SLOT
+from greenq.worker.ahead import MOST
+from greenq.worker.settler import LEAST_OUTCOMES, OUTCOMES_PER_SLOT
 from tests.greenq.interop import celery_side, greenq_side
 from tests.processes import stop
 from tests.waiting import PATIENCE, until
@@ -23,7 +24,7 @@ __all__ = ["AT_RISK", "Sides", "adopting_worker", "both", "celery_worker", "gree
 
 ROOT = Path(__file__).parents[3]
 SLOTS = 10
-AT_RISK = SLOTS * (1 + OUTCOMES_PER_SLOT)
+AT_RISK = MOST + SLOTS + max(LEAST_OUTCOMES, OUTCOMES_PER_SLOT * SLOTS)
 """Tasks that run, or have run and are not acknowledged, in one greenq worker at most."""
 
 

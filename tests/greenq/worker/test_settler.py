@@ -37,7 +37,7 @@ def settle(settler: Settler, batch: list[Outcome]) -> None:
     for outcome in batch:
         settler.add(outcome)
     settler.stop()
-    thread = threading.Thread(target=settler.run)
+    thread = threading.Thread(target=settler.run, daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
@@ -68,7 +68,9 @@ def test_a_child_that_the_broker_refuses_costs_its_parent_only(app: GreenQ, fuse
     assert "could not be sent" in app.broker.dead()[0].reason
 
 
-def test_outcomes_wait_while_the_broker_is_away_and_fetching_pauses(app: GreenQ) -> None:
+def test_outcomes_wait_while_the_broker_is_away_and_fetching_pauses(
+    app: GreenQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = outcomes(app, 3)
     away = threading.Event()
     away.set()
@@ -80,8 +82,9 @@ def test_outcomes_wait_while_the_broker_is_away_and_fetching_pauses(app: GreenQ)
         return real(settlements, timeout)
 
     app.broker.settle = settle_when_back
-    settler = Settler(app.broker, None, 5, 3)
-    thread = threading.Thread(target=settler.run)
+    monkeypatch.setattr("greenq.worker.settler.LEAST_OUTCOMES", 3)
+    settler = Settler(app.broker, None, 5, 0)
+    thread = threading.Thread(target=settler.run, daemon=True)
     thread.start()
     for outcome in batch:
         settler.add(outcome)
@@ -102,7 +105,7 @@ def test_what_cannot_leave_is_given_up_at_the_end_and_stays_leased(app: GreenQ) 
 
     app.broker.settle = never
     settler = Settler(app.broker, None, 5, 100)
-    thread = threading.Thread(target=settler.run)
+    thread = threading.Thread(target=settler.run, daemon=True)
     thread.start()
     for outcome in batch:
         settler.add(outcome)
@@ -124,7 +127,7 @@ def test_a_settlement_under_a_lost_lease_is_counted(app: GreenQ) -> None:
 
 def test_an_idle_settler_never_keeps_the_consumer_from_fetching(app: GreenQ) -> None:
     settler = Settler(app.broker, app.results, 5, 1)
-    thread = threading.Thread(target=settler.run)
+    thread = threading.Thread(target=settler.run, daemon=True)
     thread.start()
     try:
         for outcome in outcomes(app, 5):
