@@ -51,6 +51,8 @@ class Admission:
         self.closed = False
         self._name = name
         self._capacity = capacity
+        self._enough = 1
+        """How many slots must be free for those who wait for free ones to be told."""
         self._begin = begin
         self._queue: deque[Ticket] = deque()
         self._watchers: list[native.Signal] = []
@@ -107,15 +109,20 @@ class Admission:
             ticket = self._queue.popleft()
             self._admit(ticket)
             woken.append(ticket.gate)
-        if self._watchers and self.free:
+        if self._watchers and self.free >= self._enough:
             woken += self._watchers
             self._watchers.clear()
         return woken
 
-    def resize(self, capacity: int) -> None:
-        """Change how many slots there are."""
+    def resize(self, capacity: int, enough: int = 1) -> None:
+        """Change how many slots there are.
+
+        Parameters:
+            enough: how many must be free for those who wait to be told: waking takes longer than short calls.
+        """
         with self.lock:
             self._capacity = capacity
+            self._enough = enough
             woken = self._fill()
         open_all(woken)
 
@@ -133,7 +140,7 @@ class Admission:
             with self.lock:
                 self.refuse_closed()
                 rest = None if deadline is None else deadline - time.monotonic()
-                if self.free or (rest is not None and rest <= 0):
+                if self.free >= self._enough or (rest is not None and rest <= 0):
                     return self.free
                 if before is not None:
                     before()

@@ -201,6 +201,18 @@ class Pool(ABC):
             PoolClosed: the pool has been closed, also while waiting for a slot.
         """
 
+    def line_up(self, calls: int) -> None:
+        """Let so many calls be spawned beyond `capacity`, to wait here for a slot.
+
+        Where slots are far away, as in other processes, the next call begins then as soon as one has ended.
+        Where a call begins at once there is nothing to gain, and nothing changes.
+        """
+        return
+
+    def withdraw(self, call: Call) -> bool:
+        """Take back a call that waits for a slot: its `done` is never called. False if it has begun."""
+        return False
+
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Spawn, and return a future for the outcome.
 

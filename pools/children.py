@@ -23,7 +23,6 @@ INTERRUPT = signal.SIGUSR1
 """Tells a child to look for exceptions that its running call shall raise."""
 
 NUMBER = struct.Struct("<Q")
-CHUNK = 1 << 18
 NOTHING: tuple[int, bytes, BaseException | None] = (0, b"", None)
 
 
@@ -84,9 +83,9 @@ class Child:
 
     def _receive(self) -> tuple[int, bytes] | None:
         """Wait for the next call; the parent never sends one before it has the last one's outcome."""
-        data = self._jobs.recv(CHUNK)
+        data = self._jobs.recv(frames.SHORT)
         while data and len(data) < frames.HEADER.size:
-            more = self._jobs.recv(CHUNK)
+            more = self._jobs.recv(frames.SHORT)
             data = data + more if more else b""
         if not data:
             return None
@@ -126,7 +125,7 @@ class Child:
         """Raise what the parent sent, if it is for the running call: that is what this signal is for."""
         while True:
             try:
-                data = self._bells.recv(CHUNK, socket.MSG_DONTWAIT)
+                data = self._bells.recv(frames.LONG, socket.MSG_DONTWAIT)
             except OSError:
                 break
             if not data:

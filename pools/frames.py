@@ -39,6 +39,9 @@ HEADER = struct.Struct("<BQQ")
 JOB, READY, FAILED, VALUE, ERROR = range(5)
 """Kinds: a call; a child is up; its setup failed (the text); how a call ended."""
 
+SHORT, LONG = 1 << 13, 1 << 18
+"""Bytes that are received at once: of most frames, and of one that is known to be long."""
+
 MAIN = "__pools_main__"
 """The name under which a child knows the parent's main module."""
 
@@ -56,6 +59,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._need = HEADER.size
+
+    @property
+    def room(self) -> int:
+        """How many bytes are best received at once: memory for many costs more than a short frame's own."""
+        return SHORT if self._need <= SHORT else LONG
 
     def feed(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """Return the frames that are complete now: kind, number, payload."""

@@ -21,7 +21,6 @@ from pools.reporting import complain
 
 __all__ = ["Keeper", "Owner"]
 
-CHUNK = 1 << 18
 GONE = -int(signal.SIGKILL)
 """How children end whose fork server has died."""
 
@@ -326,7 +325,7 @@ class Keeper:
     def _read(self, child: ChildHandle) -> bool:
         """Handle what has arrived; False at the end."""
         try:
-            data = child.jobs.recv(CHUNK)
+            data = child.jobs.recv(child.reader.room)
         except BlockingIOError:
             return True
         except OSError:

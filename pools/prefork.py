@@ -62,6 +62,7 @@ class PreforkPool(Pool, Owner):
         self._idle: list[ChildHandle] = []
         self._queue: deque[Ticket] = deque()
         """Spawned, but no child is up and idle yet."""
+        self._lined_up = 0
         self._unreported = 0
         self._unforced = True
         self._quiet: native.Signal | None = None
@@ -82,8 +83,16 @@ class PreforkPool(Pool, Owner):
         if capacity < 1:
             raise ValueError(f"a pool's capacity must be at least 1, not {capacity}")
         self._capacity = capacity
-        self._slots.resize(capacity)
+        self._admit()
         self._keeper.post(self._keeper.adjust)
+
+    def line_up(self, calls: int) -> None:
+        if calls != self._lined_up:
+            self._lined_up = calls
+            self._admit()
+
+    def _admit(self) -> None:
+        self._slots.resize(self._capacity + self._lined_up, max(1, self._lined_up // 2))
 
     def wait_free(self, timeout: float | None = None) -> int:
         return self._slots.wait_free(timeout)
@@ -146,6 +155,19 @@ class PreforkPool(Pool, Owner):
                 return False
             child.ring(exception)
             return True
+
+    def withdraw(self, call: Call) -> bool:
+        with self._slots.lock:
+            rest = deque(ticket for ticket in self._queue if ticket.call is not call)
+            if len(rest) == len(self._queue):
+                return False
+            self._queue = rest
+            call.finished = True
+            woken = self._slots.leave(call)
+        open_all(woken)
+        if self._quiet is not None:
+            self._keeper.post(self._check_quiet)
+        return True
 
     def kill(self, call: Call) -> bool:
         with self._slots.lock:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from greenq.message import Delivery
 from greenq.worker.runs import Run
+from pools.base import Call, Pool
 
 __all__ = ["Ahead"]
 
@@ -20,8 +21,12 @@ round trip for each is nothing, and another worker may be idle."""
 GROWTH, FIRST = 2, 8
 """How much more may wait than before, as what was run lately says little about what comes."""
 MOST = 250
+PER_SLOT = 32
+"""How many of them may wait in the pool, for each slot: enough that none is idle until the consumer wakes."""
 LONGEST = 0.5
 """Seconds after which what waits is given back: what runs takes longer than what ran before."""
+REST = 5.0
+"""Seconds between looks while nothing waits."""
 
 
 class Ahead:
@@ -34,17 +39,34 @@ class Ahead:
     Parameters:
         prefetch: how many may wait here whatever runs; None for as many as is best.
         put_back: returns one to its queue; any thread may call it.
+        done: what the consumer's calls report to; others in the pool are not ours to take back.
+
+    Attributes:
+        lines_up: whether some may wait in the pool; False where what is spawned cannot be given back.
     """
 
-    def __init__(self, prefetch: int | None, put_back: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        prefetch: int | None,
+        put_back: Callable[[Delivery], None],
+        done: Callable[[Call], None],
+    ) -> None:
+        self._pool = pool
         self._prefetch = prefetch
         self._put_back = put_back
+        self._done = done
+        self.lines_up = True
         self._runs: deque[Run] = deque()
+        self._free = 0
         self._since = 0.0
         """When the last were fetched."""
+        self._busy = 0
+        """How many calls the pool had then."""
         self._taken = 0
         """How many have been started since."""
         self._grown = 0
+        self._lined_up = 0
         self._waits = threading.Event()
         self._stopping = threading.Event()
 
@@ -61,38 +83,45 @@ class Ahead:
         Parameters:
             free: slots.
         """
+        self._free = free
         if self._runs and free:
             return 0  # those first
         if self._prefetch is not None:
             return free + self._prefetch - len(self._runs)
         if not free:
             return 0
-        self._grown = min(self._a_moments_work(free), GROWTH * self._grown + FIRST, MOST)
-        return free + self._grown
+        self._grown = min(self._a_moments_work(), GROWTH * self._grown + FIRST, MOST)
+        lined_up = min(self._grown, PER_SLOT * self._pool.capacity) if self.lines_up else 0
+        if lined_up != self._lined_up:
+            self._pool.line_up(lined_up)
+            self._lined_up = lined_up
+            self._free = self._pool.wait_free(0)
+        return self._free + self._grown if self._free else 0
 
-    def _a_moments_work(self, free: int) -> int:
-        taken, self._taken = self._taken, 0
-        if not taken:
-            return 0
-        rate = taken / max(time.monotonic() - self._since, 1e-6)
-        return int(rate * MOMENT) if rate * SHORT > free else 0
+    def _a_moments_work(self) -> int:
+        busy = self._pool.busy
+        ended, self._taken = self._taken + self._busy - busy, 0
+        rate = ended / max(time.monotonic() - self._since, 1e-6)
+        self._since, self._busy = time.monotonic(), busy
+        return int(rate * MOMENT) if rate * SHORT > self._pool.capacity else 0
 
     def add(self, runs: Iterable[Run]) -> None:
         """Let these wait for slots."""
         self._runs.extend(runs)
         self._since = time.monotonic()
+        self._busy = self._pool.busy
 
-    def take(self, free: int) -> list[Run]:
-        """Those that start now."""
+    def take(self) -> list[Run]:
+        """Those that start now, in the slots that `room` was told of."""
         runs: list[Run] = []
         waiting = self._runs
         try:
-            for _ in range(free):
+            for _ in range(self._free):
                 runs.append(waiting.popleft())
         except IndexError:  # none is left; another thread may have given some back
             pass
         self._taken += len(runs)
-        if waiting and self._prefetch is None and not self._waits.is_set():
+        if (waiting or self._lined_up) and self._prefetch is None and not self._waits.is_set():
             self._waits.set()
         return runs
 
@@ -108,22 +137,25 @@ class Ahead:
             except IndexError:
                 return
             self._put_back(run.delivery)
+        if self._lined_up:
+            for call in self._pool.calls():
+                if not call.started and call.done == self._done and self._pool.withdraw(call):
+                    self._put_back(call.tag.delivery)
 
     def run(self) -> None:
         """Give back what waits too long, until `stop`: a service, as the consumer may be running a task."""
         while not self._stopping.is_set():
-            if not self._waits.wait(5.0):
+            if not self._waits.wait(REST):
                 continue
             self._stopping.wait(max(0.0, self._since + LONGEST - time.monotonic()))
-            if self._runs and time.monotonic() - self._since >= LONGEST:
-                self.give_back()
-            if not self._runs:
-                self._waits.clear()
-                # One that came between the look and this has not set it again.
-                if self._runs:
-                    self._waits.set()
+            if time.monotonic() - self._since < LONGEST:
+                continue
+            self._waits.clear()
+            self.give_back()
 
     def stop(self) -> None:
-        """Let `run` end."""
+        """Let `run` end, and the pool be as it was."""
+        if self._lined_up:
+            self._pool.line_up(0)
         self._stopping.set()
         self._waits.set()

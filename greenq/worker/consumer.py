@@ -80,7 +80,6 @@ class Consumer:
         self._settler = settler
         self._queues = list(queues)
         self._timeout = timeout
-        self._some_early = not all(handler.acks_late for handler in runner.handlers.values())
         self._stopping = threading.Event()
         self._quiet = threading.Event()
         self.suspects = Suspects(
@@ -88,8 +87,10 @@ class Consumer:
             max_deliveries, timeout,
         )  # fmt: skip
         """Those who were in flight at a death; they start in a service of their own."""
-        self.ahead = Ahead(prefetch, self._put_back)
+        self.ahead = Ahead(pool, prefetch, self._put_back, self._ended)
         """Those that wait for slots; what waits too long is given back by a service of its own."""
+        self._some_early = not all(handler.acks_late for handler in runner.handlers.values())
+        self.ahead.lines_up = not self._some_early
         self.batches = Batches(runner.handlers, self._start_batch, self._put_back)
         """Those whose tasks take many at once; they too have a service of their own."""
         self._gathers = bool(self.batches)
@@ -139,7 +140,7 @@ class Consumer:
             elif not self._stopping.is_set():
                 wait = FETCH_WAIT if self.on_idle is None else IDLE_LOOK
                 self._fetch(room, wait if free else min(wait, SLOT_WAIT))
-        runs = self.ahead.take(free)
+        runs = self.ahead.take()
         if runs:
             try:
                 if self._some_early or self.gate is not None or self.screen is not None:

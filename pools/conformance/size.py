@@ -154,6 +154,16 @@ class Size(Workbench):
         for _ in range(count):
             pool.spawn(chores.timed, seconds, done=reports)
 
+    def test_a_call_that_runs_cannot_be_taken_back(self, tmp_path: Path) -> None:
+        with self.make(self.room(2)) as pool:
+            pool.line_up(3)
+            held, gate = self.fill(pool, tmp_path) if not self.inline else ([], tmp_path / "gate")
+            assert not any(pool.withdraw(call) for call in held)
+            gate.touch()
+            pool.line_up(0)
+            assert until(pool, lambda: pool.busy == 0)
+            assert [call.value for call in held] == ["held"] * len(held)
+
 
 def overlap(spans: list[tuple[float, float]]) -> int:
     """The largest number of spans that hold a common moment."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
 
 import pytest
 
 from greenq.message import Delivery
 from greenq.worker import ahead
-from greenq.worker.ahead import FIRST, LONGEST, MOST, Ahead
+from greenq.worker.ahead import LONGEST, MOST, PER_SLOT, Ahead
 from greenq.worker.runs import Run
+from pools.base import Call
 from tests.greenq.worker.conftest import Shop
 from tests.waiting import until
 
@@ -28,80 +30,134 @@ class Clock:
         monkeypatch.setattr(ahead.time, "monotonic", lambda: self.now)
 
 
+class Slots:
+    """What of a pool is asked."""
+
+    def __init__(self, capacity: int = 1) -> None:
+        self.capacity = capacity
+        self.busy = 0
+        self.lined_up = 0
+        self.waiting: list[Call] = []
+
+    def line_up(self, calls: int) -> None:
+        self.lined_up = calls
+
+    def wait_free(self, timeout: float) -> int:
+        return self.capacity + self.lined_up - self.busy
+
+    def calls(self) -> list[Call]:
+        return list(self.waiting)
+
+    def withdraw(self, call: Call) -> bool:
+        self.waiting.remove(call)
+        return True
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
 @pytest.fixture
-def returned() -> list[Delivery]:
+def returned() -> list[Any]:
+    """The numbers of those that were given back."""
     return []
+
+
+@pytest.fixture
+def make(returned: list[Any]) -> Callable[..., Ahead]:
+    def made(slots: Any, prefetch: int | None = None) -> Ahead:
+        return Ahead(slots, prefetch, lambda delivery: returned.append(delivery.token), print)
+
+    return made
 
 
 def runs(count: int) -> list[Run]:
     return [Run(Delivery(None, "q", n), None) for n in range(count)]
 
 
-def work(own: Ahead, clock: Clock, slots: int, seconds: float, available: int = 10_000) -> int:
+def work(own: Ahead, slots: Slots, clock: Clock, seconds: float, available: int = 10_000) -> int:
     """Fetch once and run it all; how many were fetched."""
-    count = min(own.room(slots), available)
+    count = min(own.room(slots.wait_free(1)), available)
     own.add(runs(count))
-    while taken := own.take(slots):
-        clock.now += seconds * len(taken) / slots
+    while taken := own.take():
+        clock.now += seconds * len(taken) / slots.capacity
     return count
 
 
-def test_nothing_is_known_of_the_first(clock: Clock, returned: list[Delivery]) -> None:
-    assert Ahead(None, returned.append).room(1) == 1
+def test_nothing_is_known_of_the_first(make: Callable[..., Ahead], clock: Clock) -> None:
+    assert make(Slots()).room(1) == 1
 
 
-def test_short_tasks_let_it_fetch_more_and_more_up_to_a_moments_work(
-    clock: Clock, returned: list[Delivery]
-) -> None:
-    own = Ahead(None, returned.append)
-    fetched = [work(own, clock, 2, SHORT) for _ in range(12)]
-    assert fetched[:3] == [2, 2 + FIRST, 2 + 3 * FIRST]
+def test_short_tasks_let_it_fetch_more_and_more(make: Callable[..., Ahead], clock: Clock) -> None:
+    slots = Slots(2)
+    own = make(slots)
+    fetched = [work(own, slots, clock, SHORT) for _ in range(12)]
+    assert fetched[0] == 2
     assert fetched == sorted(fetched)
-    assert fetched[-1] == 2 + MOST
+    assert fetched[-1] == 2 + slots.lined_up + MOST
+    assert slots.lined_up == 2 * PER_SLOT
 
 
-def test_long_tasks_are_fetched_one_for_each_slot(clock: Clock, returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
-    assert {work(own, clock, 4, LONG) for _ in range(12)} == {4}
+def test_long_tasks_are_fetched_one_for_each_slot(make: Callable[..., Ahead], clock: Clock) -> None:
+    slots = Slots(4)
+    own = make(slots)
+    assert {work(own, slots, clock, LONG) for _ in range(12)} == {4}
+    assert slots.lined_up == 0
 
 
-def test_many_slots_fetch_no_more_than_they_are(clock: Clock, returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
-    assert {work(own, clock, 1000, 0.05) for _ in range(5)} == {1000}
+def test_many_slots_fetch_no_more_than_they_are(make: Callable[..., Ahead], clock: Clock) -> None:
+    slots = Slots(1000)
+    own = make(slots)
+    assert {work(own, slots, clock, 0.05) for _ in range(5)} == {1000}
 
 
-def test_a_task_that_was_long_makes_it_careful_at_once(clock: Clock, returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
+def test_a_task_that_was_long_makes_it_careful_at_once(make: Callable[..., Ahead], clock: Clock) -> None:
+    slots = Slots()
+    own = make(slots)
     for _ in range(10):
-        work(own, clock, 1, SHORT)
-    assert work(own, clock, 1, LONG, available=2) == 2
-    assert own.room(1) == 1
+        work(own, slots, clock, SHORT)
+    assert slots.lined_up
+    assert work(own, slots, clock, LONG, available=2) == 2
+    slots.busy = 1
+    assert own.room(slots.wait_free(1)) == 0, "the slots that it has now, not those that it had"
+    assert slots.lined_up == 0
 
 
-def test_little_work_keeps_it_small(clock: Clock, returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
+def test_what_is_spawned_and_runs_is_not_taken_for_done(make: Callable[..., Ahead], clock: Clock) -> None:
+    slots = Slots(8)
+    own = make(slots)
+    own.room(8)
+    own.add(runs(3))
+    own.take()
+    slots.busy = 3
+    clock.now += SHORT
+    assert own.room(5) == 5
+
+
+def test_little_work_keeps_it_small(make: Callable[..., Ahead], clock: Clock) -> None:
+    slots = Slots()
+    own = make(slots)
     for _ in range(10):
-        work(own, clock, 1, SHORT)
+        work(own, slots, clock, SHORT)
     own.room(1)
     assert own.room(1) == 1, "nothing came meanwhile"
 
 
-def test_what_waits_starts_before_more_is_fetched(clock: Clock, returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
+def test_what_waits_starts_before_more_is_fetched(make: Callable[..., Ahead], clock: Clock) -> None:
+    own = make(Slots(2))
+    own.room(2)
     own.add(runs(3))
+    assert [run.delivery.token for run in own.take()] == [0, 1]
     assert own.room(1) == 0
     assert own.room(0) == 0
-    assert [run.delivery.token for run in own.take(2)] == [0, 1]
     assert [delivery.token for delivery in own.deliveries()] == [2]
 
 
-def test_a_number_of_the_users_holds_whatever_runs(clock: Clock, returned: list[Delivery]) -> None:
-    own = Ahead(5, returned.append)
+def test_a_number_of_the_users_holds_whatever_runs(
+    make: Callable[..., Ahead], clock: Clock, returned: list[Any]
+) -> None:
+    own = make(Slots(2), prefetch=5)
     assert own.room(2) == 7
     own.add(runs(4))
     assert own.room(2) == 0
@@ -110,17 +166,43 @@ def test_a_number_of_the_users_holds_whatever_runs(clock: Clock, returned: list[
     assert returned == []
 
 
-def test_all_of_it_is_given_back(clock: Clock, returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
+def test_all_of_it_is_given_back(make: Callable[..., Ahead], clock: Clock, returned: list[Any]) -> None:
+    own = make(Slots())
     own.add(runs(3))
     own.give_back()
-    assert [delivery.token for delivery in returned] == [2, 1, 0], "each to the head: in their order then"
+    assert returned == [2, 1, 0], "each to the head: in their order then"
     assert not len(own)
+
+
+def test_of_what_waits_in_the_pool_only_the_consumers_own_is_given_back(
+    make: Callable[..., Ahead], clock: Clock, returned: list[Any]
+) -> None:
+    slots = Slots()
+    own = make(slots)
+    while not slots.lined_up:
+        work(own, slots, clock, SHORT)
+    others, running, waiting = (
+        Call(len, (), done, Run(Delivery(None, "q", n), None)) for n, done in enumerate((repr, print, print))
+    )
+    running.started = clock.now
+    slots.waiting = [others, running, waiting]
+    own.give_back()
+    assert returned == [2]
+    assert slots.waiting == [others, running]
+
+
+def test_at_the_end_the_pool_is_as_it_was(make: Callable[..., Ahead], clock: Clock) -> None:
+    slots = Slots()
+    own = make(slots)
+    while not slots.lined_up:
+        work(own, slots, clock, SHORT)
+    own.stop()
+    assert slots.lined_up == 0
 
 
 @contextmanager
 def service(own: Ahead) -> Iterator[None]:
-    thread = Thread(target=own.run)
+    thread = Thread(target=own.run, daemon=True)
     thread.start()
     try:
         yield
@@ -129,22 +211,26 @@ def service(own: Ahead) -> Iterator[None]:
         thread.join()
 
 
-def test_what_waits_too_long_is_given_back_while_a_task_runs(returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
+def test_what_waits_too_long_is_given_back_while_a_task_runs(
+    make: Callable[..., Ahead], returned: list[Any]
+) -> None:
+    own = make(Slots())
+    own.room(1)
     with service(own):
         for again in range(3):
             own.add(runs(5))
-            [first] = own.take(1)
+            assert [run.delivery.token for run in own.take()] == [0]
             until(lambda expected=4 * (again + 1): len(returned) == expected, "the return of what waits")
-            assert first.delivery not in returned
+    assert 0 not in returned
 
 
-def test_nothing_is_given_back_too_early(returned: list[Delivery]) -> None:
-    own = Ahead(None, returned.append)
+def test_nothing_is_given_back_too_early(make: Callable[..., Ahead], returned: list[Any]) -> None:
+    own = make(Slots())
+    own.room(1)
     with service(own):
         began = time.monotonic()
         own.add(runs(2))
-        own.take(1)
+        own.take()
         until(lambda: returned, "the return of what waits")
         assert time.monotonic() - began >= LONGEST
 
