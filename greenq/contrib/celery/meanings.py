@@ -181,7 +181,9 @@ MEANINGS: dict[str, Meaning] = {
     "worker_concurrency": _mapped("worker.concurrency"),
     "worker_pool": _different("choose with --pool or worker.pool: it is needed before the import"),
     "worker_prefetch_multiplier": _needless("a worker fetches what it can start at once (worker.prefetch)"),
-    "worker_disable_prefetch": _needless("that is always so"),
+    "worker_disable_prefetch": _needless(
+        "what takes long never has others wait behind it; worker.prefetch: 0 is the same"
+    ),
     "worker_enable_prefetch_count_reduction": _needless("there is no prefetch count to be reduced"),
     "worker_eta_task_limit": _needless("tasks that wait for their time are kept by the broker"),
     "worker_max_tasks_per_child": _mapped("worker.max_tasks, of a process instead of a child"),
