@@ -64,7 +64,9 @@ def _report(pool: str, app: str | None) -> dict[str, Any]:
         from greenq.loading import load_app
 
         try:
-            report["tasks"] = len(load_app(app).tasks)
+            owner = load_app(app)
+            owner.load_tasks()
+            report["tasks"] = len(owner.tasks)
         except GreenqError as error:
             report["app"] = str(error)
     return report | {"unpatched": patching.unpatched(pool), "resolver": _resolver(pool)}

@@ -43,6 +43,20 @@ def test_a_healthy_place_has_nothing_to_fix(shop: Path) -> None:
     assert "resolved" in found["pool"][1]["text"]
 
 
+def test_tasks_that_are_only_known_once_all_is_imported_are_counted(shop: Path) -> None:
+    (shop / "chores").mkdir()
+    (shop / "chores" / "__init__.py").write_text("")
+    (shop / "chores" / "tasks.py").write_text("from shop import app\n\n\n@app.task\ndef sweep():\n    pass\n")
+    (shop / "greenq.yaml").write_text("autodiscover: [chores]")
+    assert "4 tasks" in diagnose(shop, "-A", "shop")[1]["app"][0]["text"]
+    text = "from celery import Celery\n\napp = Celery('old', broker='memory://')\n"
+    (shop / "old.py").write_text(f"{text}\n\n@app.task\ndef add():\n    pass\n")
+    (shop / "greenq.yaml").unlink()
+    found = diagnose(shop, "-A", "old")[1]["app"]
+    assert levels(found) == {"ok"}
+    assert "tasks" in found[0]["text"]
+
+
 def test_each_line_is_for_people_on_a_terminal_too(shop: Path) -> None:
     done = greenq("doctor", "-A", "shop", cwd=shop)
     assert done.returncode == 0
