@@ -123,7 +123,7 @@ class WorkerSettings:
         "Its name; %h is the host, %n the part before @, %i the process's number.", "greenq@%h", unit="node"
     )
     prefetch: int | None = key(
-        "Messages it may hold beyond those it can start now; not set, what short tasks let it run in 20 ms.",
+        "Messages it may hold beyond those it can start now; not set, what short tasks let it run in 5 ms.",
         None, least=0, most=1_000_000,
     )  # fmt: skip
     lease: float = key(

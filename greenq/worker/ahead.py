@@ -13,15 +13,15 @@ from pools.base import Call, Pool
 
 __all__ = ["Ahead"]
 
-MOMENT = 0.02
+MOMENT = 0.005
 """Seconds of work that may wait here, going by what was run lately."""
 SHORT = 0.01
 """Seconds that a task may take at most, on average, for others to wait behind it: where tasks take longer, a
 round trip for each is nothing, and another worker may be idle."""
 GROWTH, FIRST = 2, 8
 """How much more may wait than before, as what was run lately says little about what comes."""
-MOST = 250
-PER_SLOT = 32
+MOST = 100
+PER_SLOT = 16
 """How many of them may wait in the pool, for each slot: enough that none is idle until the consumer wakes."""
 LONGEST = 0.5
 """Seconds after which what waits is given back: what runs takes longer than what ran before."""

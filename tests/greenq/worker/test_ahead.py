@@ -18,7 +18,7 @@ from pools.base import Call
 from tests.greenq.worker.conftest import Shop
 from tests.waiting import until
 
-SHORT, LONG = 0.0001, 0.1
+SHORT, LONG = 0.00005, 0.1
 """Seconds that tasks take; the first by far less than what is short, as machines are busy."""
 
 
