@@ -17,7 +17,7 @@ MOMENT = 0.005
 """Seconds of work that may wait here, going by what was run lately."""
 SHORT = 0.002
 """Seconds that a task may take at most, on average, for others to wait behind it: where tasks take longer, a
-round trip for each is little, another worker may be idle, and after a death all that was held is tried apart."""
+round trip for each is little, another worker may be idle, and what is held at a death is tried apart."""
 GROWTH, FIRST = 2, 8
 """How much more may wait than before, as what was run lately says little about what comes."""
 MOST = 100
