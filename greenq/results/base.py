@@ -258,6 +258,7 @@ class ResultStore(Closing):
 
 
 def _part(part: Any) -> tuple[str, str, Any]:
-    if not isinstance(part, list | tuple) or len(part) != 4 or not isinstance(part[2], str):
+    if type(part) not in (list, tuple) or len(part) != 4 or type(part[2]) is not str:
         raise DecodeError("what is stored of a chord's member is not a list of version, id, state, value")
-    return str(part[1]), part[2], part[3]
+    _, id, state, value = part
+    return id if type(id) is str else str(id), state, value
