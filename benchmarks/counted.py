@@ -97,7 +97,9 @@ def main(url: str, batch: int, messages: int) -> dict[str, Any]:
     # What goes by the clock is no part of a message, and would be more of it the slower the machine is.
     limits.LOOK_EVERY = blocked.LOOK_EVERY = PATIENCE
     results = None if url.startswith("amqp") else url
-    app = GreenQ("counted", broker=url, results=results, worker={"pool": POOL, "concurrency": batch})
+    # Without what may be fetched beyond the slots: a batch of one is to be one.
+    worker = {"pool": POOL, "concurrency": batch, "prefetch": 0}
+    app = GreenQ("counted", broker=url, results=results, worker=worker)
     profiler = Profiler()
     profiler.install()
     edge = max(1, messages // 10 // batch) * batch

@@ -42,6 +42,7 @@ class Ahead:
         done: what the consumer's calls report to; others in the pool are not ours to take back.
 
     Attributes:
+        runs: those that wait; what was fetched is added to them, without a call for each.
         lines_up: whether some may wait in the pool; False where what is spawned cannot be given back.
     """
 
@@ -57,7 +58,7 @@ class Ahead:
         self._put_back = put_back
         self._done = done
         self.lines_up = True
-        self._runs: deque[Run] = deque()
+        self.runs: deque[Run] = deque()
         self._free = 0
         self._since = 0.0
         """When the last were fetched."""
@@ -66,16 +67,18 @@ class Ahead:
         self._taken = 0
         """How many have been started since."""
         self._grown = 0
+        self._fetched = False
+        """Whether they were asked for since the last was taken."""
         self._lined_up = 0
         self._waits = threading.Event()
         self._stopping = threading.Event()
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return len(self.runs)
 
     def deliveries(self) -> list[Delivery]:
         """What waits here."""
-        return [run.delivery for run in self._runs.copy()]
+        return [run.delivery for run in self.runs.copy()]
 
     def room(self, free: int) -> int:
         """How many may be fetched now.
@@ -84,10 +87,10 @@ class Ahead:
             free: slots.
         """
         self._free = free
-        if self._runs and free:
+        if self.runs and free:
             return 0  # those first
         if self._prefetch is not None:
-            return free + self._prefetch - len(self._runs)
+            return free + self._prefetch - len(self.runs)
         if not free:
             return 0
         self._grown = min(self._a_moments_work(), GROWTH * self._grown + FIRST, MOST)
@@ -96,6 +99,7 @@ class Ahead:
             self._pool.line_up(lined_up)
             self._lined_up = lined_up
             self._free = self._pool.wait_free(0)
+        self._fetched = True
         return self._free + self._grown if self._free else 0
 
     def _a_moments_work(self) -> int:
@@ -105,16 +109,13 @@ class Ahead:
         self._since, self._busy = time.monotonic(), busy
         return int(rate * MOMENT) if rate * SHORT > self._pool.capacity else 0
 
-    def add(self, runs: Iterable[Run]) -> None:
-        """Let these wait for slots."""
-        self._runs.extend(runs)
-        self._since = time.monotonic()
-        self._busy = self._pool.busy
-
     def take(self) -> list[Run]:
         """Those that start now, in the slots that `room` was told of."""
+        if self._fetched:
+            self._fetched = False
+            self._since, self._busy = time.monotonic(), self._pool.busy
         runs: list[Run] = []
-        waiting = self._runs
+        waiting = self.runs
         try:
             for _ in range(self._free):
                 runs.append(waiting.popleft())
@@ -127,13 +128,13 @@ class Ahead:
 
     def put_first(self, runs: Iterable[Run]) -> None:
         """Let these wait before all others: they could not be started."""
-        self._runs.extendleft(runs)
+        self.runs.extendleft(runs)
 
     def give_back(self) -> None:
         """Return what waits to its queues."""
-        while self._runs:
+        while self.runs:
             try:
-                run = self._runs.pop()
+                run = self.runs.pop()
             except IndexError:
                 return
             self._put_back(run.delivery)

@@ -81,6 +81,8 @@ class Consumer:
         self._queues = list(queues)
         self._timeout = timeout
         self._stopping = threading.Event()
+        self._ends = False
+        """The same, for those who only look."""
         self._quiet = threading.Event()
         self.suspects = Suspects(
             broker, store, pool, settler, runner.endings, Reruns(settler, self._held), self._begin,
@@ -112,7 +114,7 @@ class Consumer:
         """Fetch and spawn until `stop`: the consumer's service."""
         away = AWAY_FIRST
         try:
-            while not self._stopping.is_set():
+            while not self._ends:
                 try:
                     self._turn()
                     away = AWAY_FIRST
@@ -137,7 +139,7 @@ class Consumer:
         if room > 0:
             if self._settler.congested or (self._gathers and self.batches.behind):
                 self._stopping.wait(AWAY_FIRST)
-            elif not self._stopping.is_set():
+            elif not self._ends:
                 wait = FETCH_WAIT if self.on_idle is None else IDLE_LOOK
                 self._fetch(room, wait if free else min(wait, SLOT_WAIT))
         runs = self.ahead.take()
@@ -173,7 +175,7 @@ class Consumer:
             self.observer.received(deliveries)
         if self._gathers:
             normal = self.batches.take(normal)
-        self.ahead.add(self._runs_of(normal))
+        self.ahead.runs.extend(self._runs_of(normal))
         if not deliveries and self.on_idle is not None and not self.running() and not len(self.suspects):
             if len(self.batches):
                 self.batches.hurry()
@@ -339,6 +341,7 @@ class Consumer:
 
     def stop(self) -> None:
         """Fetch nothing more; what runs goes on."""
+        self._ends = True
         self._stopping.set()
         self.suspects.stop()
         self._broker.wake()

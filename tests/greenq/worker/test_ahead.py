@@ -79,7 +79,7 @@ def runs(count: int) -> list[Run]:
 def work(own: Ahead, slots: Slots, clock: Clock, seconds: float, available: int = 10_000) -> int:
     """Fetch once and run it all; how many were fetched."""
     count = min(own.room(slots.wait_free(1)), available)
-    own.add(runs(count))
+    own.runs.extend(runs(count))
     while taken := own.take():
         clock.now += seconds * len(taken) / slots.capacity
     return count
@@ -128,7 +128,7 @@ def test_what_is_spawned_and_runs_is_not_taken_for_done(make: Callable[..., Ahea
     slots = Slots(8)
     own = make(slots)
     own.room(8)
-    own.add(runs(3))
+    own.runs.extend(runs(3))
     own.take()
     slots.busy = 3
     clock.now += SHORT
@@ -147,7 +147,7 @@ def test_little_work_keeps_it_small(make: Callable[..., Ahead], clock: Clock) ->
 def test_what_waits_starts_before_more_is_fetched(make: Callable[..., Ahead], clock: Clock) -> None:
     own = make(Slots(2))
     own.room(2)
-    own.add(runs(3))
+    own.runs.extend(runs(3))
     assert [run.delivery.token for run in own.take()] == [0, 1]
     assert own.room(1) == 0
     assert own.room(0) == 0
@@ -159,7 +159,7 @@ def test_a_number_of_the_users_holds_whatever_runs(
 ) -> None:
     own = make(Slots(2), prefetch=5)
     assert own.room(2) == 7
-    own.add(runs(4))
+    own.runs.extend(runs(4))
     assert own.room(2) == 0
     assert own.room(0) == 1
     clock.now += 100 * LONGEST
@@ -168,7 +168,7 @@ def test_a_number_of_the_users_holds_whatever_runs(
 
 def test_all_of_it_is_given_back(make: Callable[..., Ahead], clock: Clock, returned: list[Any]) -> None:
     own = make(Slots())
-    own.add(runs(3))
+    own.runs.extend(runs(3))
     own.give_back()
     assert returned == [2, 1, 0], "each to the head: in their order then"
     assert not len(own)
@@ -218,7 +218,7 @@ def test_what_waits_too_long_is_given_back_while_a_task_runs(
     own.room(1)
     with service(own):
         for again in range(3):
-            own.add(runs(5))
+            own.runs.extend(runs(5))
             assert [run.delivery.token for run in own.take()] == [0]
             until(lambda expected=4 * (again + 1): len(returned) == expected, "the return of what waits")
     assert 0 not in returned
@@ -229,7 +229,7 @@ def test_nothing_is_given_back_too_early(make: Callable[..., Ahead], returned: l
     own.room(1)
     with service(own):
         began = time.monotonic()
-        own.add(runs(2))
+        own.runs.extend(runs(2))
         own.take()
         until(lambda: returned, "the return of what waits")
         assert time.monotonic() - began >= LONGEST
