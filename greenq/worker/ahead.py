@@ -73,9 +73,6 @@ class Ahead:
         self._waits = threading.Event()
         self._stopping = threading.Event()
 
-    def __len__(self) -> int:
-        return len(self.runs)
-
     def deliveries(self) -> list[Delivery]:
         """What waits here."""
         return [run.delivery for run in self.runs.copy()]
@@ -138,10 +135,10 @@ class Ahead:
             except IndexError:
                 return
             self._put_back(run.delivery)
-        if self._lined_up:
-            for call in self._pool.calls():
-                if not call.started and call.done == self._done and self._pool.withdraw(call):
-                    self._put_back(call.tag.delivery)
+        # Also where none may line up any more: those that did still wait behind what runs.
+        for call in self._pool.calls():
+            if not call.started and call.done == self._done and self._pool.withdraw(call):
+                self._put_back(call.tag.delivery)
 
     def run(self) -> None:
         """Give back what waits too long, until `stop`: a service, as the consumer may be running a task."""

@@ -81,8 +81,6 @@ class Consumer:
         self._queues = list(queues)
         self._timeout = timeout
         self._stopping = threading.Event()
-        self._ends = False
-        """The same, for those who only look."""
         self._quiet = threading.Event()
         self.suspects = Suspects(
             broker, store, pool, settler, runner.endings, Reruns(settler, self._held), self._begin,
@@ -114,7 +112,7 @@ class Consumer:
         """Fetch and spawn until `stop`: the consumer's service."""
         away = AWAY_FIRST
         try:
-            while not self._ends:
+            while not self._stopping.is_set():
                 try:
                     self._turn()
                     away = AWAY_FIRST
@@ -137,9 +135,11 @@ class Consumer:
         free = self._pool.wait_free(SLOT_WAIT)
         room = self.ahead.room(free)
         if room > 0:
-            if self._settler.congested or (self._gathers and self.batches.behind):
+            if self._settler.congested:
+                self._settler.wait_for_room(AWAY_FIRST)
+            elif self._gathers and self.batches.behind:
                 self._stopping.wait(AWAY_FIRST)
-            elif not self._ends:
+            elif not self._stopping.is_set():
                 wait = FETCH_WAIT if self.on_idle is None else IDLE_LOOK
                 self._fetch(room, wait if free else min(wait, SLOT_WAIT))
         runs = self.ahead.take()
@@ -341,7 +341,6 @@ class Consumer:
 
     def stop(self) -> None:
         """Fetch nothing more; what runs goes on."""
-        self._ends = True
         self._stopping.set()
         self.suspects.stop()
         self._broker.wake()

@@ -20,7 +20,7 @@ log = logging.getLogger("greenq.settler")
 
 RETRY_FIRST, RETRY_MOST = 0.05, 2.0
 """Seconds between attempts while the broker or the store is away: doubled each time, up to the most."""
-OUTCOMES_PER_SLOT, LEAST_OUTCOMES = 4, 1000
+OUTCOMES_PER_SLOT, LEAST_OUTCOMES = 4, 200
 """How many outcomes may wait for the broker, for each slot and at least, before fetching pauses."""
 
 Watch = Callable[[Sequence[Outcome]], Callable[[], None] | None]
@@ -47,6 +47,7 @@ class Settler:
         self.room_for(slots)
         self._inbox: deque[Outcome] = deque()
         self._bell = Bell()
+        self._room = Bell()
         self._asleep = False
         self._flushing = 0
         self._batch: Sequence[Outcome] = ()
@@ -130,10 +131,16 @@ class Settler:
             if committed is not None and not self._abandoned:
                 committed()
             self._batch, self._flushing = (), 0
-            self.congested = len(self._inbox) >= self._most
+            if self.congested and len(self._inbox) < self._most:
+                self.congested = False
+                self._room.ring()
             self.committed += len(batch)
             if self.on_commit is not None:
                 self.on_commit(len(batch))
+
+    def wait_for_room(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds, while `congested`, until something may be fetched again."""
+        self._room.wait(timeout)
 
     def room_for(self, slots: int) -> None:
         """Let as many outcomes wait before fetching pauses as so many slots may make."""

@@ -24,7 +24,7 @@ __all__ = ["AT_RISK", "Sides", "adopting_worker", "both", "celery_worker", "gree
 
 ROOT = Path(__file__).parents[3]
 SLOTS = 10
-AT_RISK = MOST + SLOTS + max(LEAST_OUTCOMES, OUTCOMES_PER_SLOT * SLOTS)
+AT_RISK = MOST + 2 * SLOTS + max(LEAST_OUTCOMES, OUTCOMES_PER_SLOT * SLOTS)
 """Tasks that run, or have run and are not acknowledged, in one greenq worker at most."""
 
 

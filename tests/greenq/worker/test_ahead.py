@@ -171,7 +171,7 @@ def test_all_of_it_is_given_back(make: Callable[..., Ahead], clock: Clock, retur
     own.runs.extend(runs(3))
     own.give_back()
     assert returned == [2, 1, 0], "each to the head: in their order then"
-    assert not len(own)
+    assert not own.deliveries()
 
 
 def test_of_what_waits_in_the_pool_only_the_consumers_own_is_given_back(
@@ -189,6 +189,22 @@ def test_of_what_waits_in_the_pool_only_the_consumers_own_is_given_back(
     own.give_back()
     assert returned == [2]
     assert slots.waiting == [others, running]
+
+
+def test_what_waits_in_the_pool_is_given_back_though_none_may_line_up_any_more(
+    make: Callable[..., Ahead], clock: Clock, returned: list[Any]
+) -> None:
+    slots = Slots()
+    own = make(slots)
+    while not slots.lined_up:
+        work(own, slots, clock, SHORT)
+    behind = Call(len, (), print, Run(Delivery(None, "q", "behind"), None))
+    slots.waiting, slots.busy = [behind], 2
+    clock.now += LONG
+    own.room(slots.wait_free(1))
+    assert slots.lined_up == 0
+    own.give_back()
+    assert returned == ["behind"]
 
 
 def test_at_the_end_the_pool_is_as_it_was(make: Callable[..., Ahead], clock: Clock) -> None:
