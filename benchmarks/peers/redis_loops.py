@@ -35,28 +35,17 @@ class Loop(Yardstick):
     variant: ClassVar[str] = "loop"
 
 
-TAKE = b"""
-local messages = redis.call('RPOP', KEYS[1], ARGV[1])
-if not messages then return {} end
-local fields = {}
-for i, message in ipairs(messages) do
-  fields[2 * i - 1] = ARGV[2] + i
-  fields[2 * i] = message
-end
-redis.call('HSET', KEYS[2], unpack(fields))
-return messages
-"""
-"""Lease up to so many messages under the numbers that follow the given one."""
-
 BATCH = 100
 
 if inside():
     import json
+    import os
     import time
     from base64 import b64decode
+    from itertools import cycle
 
     from benchmarks.peers import greenq
-    from benchmarks.redis_link import Link
+    from benchmarks.redis_link import Link, pack
 
     def load(task: str, count: int) -> None:
         greenq.load(task, count)
@@ -74,22 +63,27 @@ if inside():
         return len(messages)
 
     class Leases:
-        """Takes, calls and acknowledges one batch after the other."""
+        """Acknowledges the batch that has been called, and takes the one after the next, with one request.
+
+        Each message is moved to a list of those in flight in one step; that is dropped when all of its batch
+        have been called: so a crash loses none. The server moves a batch while the one before it is called.
+        """
 
         def __init__(self, link: Link) -> None:
-            self._sha: bytes = link.do(b"SCRIPT", b"LOAD", TAKE)
-            self._number = 0
+            self._turns = cycle([_turn(b"in-flight-%d-%d" % (os.getpid(), i)) for i in range(2)])
+            link.send(next(self._turns))
 
         def __call__(self, link: Link) -> int:
-            first = self._number
-            take = (b"2", b"celery", b"in-flight", b"%d" % BATCH, b"%d" % first)
-            messages = link.do(b"EVALSHA", self._sha, *take)
+            _, *taken = link.replies(1 + BATCH)
+            link.send(next(self._turns))
+            messages = [raw for raw in taken if raw is not None]
             for raw in messages:
                 call(raw)
-            if messages:
-                self._number += len(messages)
-                link.do(b"HDEL", b"in-flight", *(b"%d" % n for n in range(first + 1, self._number + 1)))
             return len(messages)
+
+    def _turn(flight: bytes) -> bytes:
+        take = pack((b"LMOVE", b"celery", flight, b"RIGHT", b"LEFT"))
+        return pack((b"DEL", flight)) + BATCH * take
 
     if __name__ == "__main__":
         link = Link(redis_url())
