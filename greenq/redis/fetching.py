@@ -27,6 +27,8 @@ from pools import native
 
 __all__ = ["Fetcher"]
 
+TRACKED = ("CLIENT", "CACHING", "YES")
+"""Goes before the one command whose keys the server is to watch."""
 KEPT = 4
 """Idle connections that are kept for each world; one is enough for a worker."""
 
@@ -68,6 +70,8 @@ class Fetcher:
         self._closed = False
         self._turn = 0
         self._drained = True
+        self._asks_first = False
+        """Whether something lies there that is not due."""
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     def fetch(self, queues: tuple[str, ...], n: int, timeout: float) -> list[Delivery]:
@@ -105,16 +109,25 @@ class Fetcher:
         """Look once, and if there is nothing and the connection is armed, wait for a change."""
         links = self._idle.here()
         link = links.pop() if links else self._connect()
+        told = link.watched == queues
+        link.watched = None
         if time.monotonic() - link.used >= LONG_IDLE and link.stale:
             self._discard(link)
             link = self._connect()
-        try:
-            pause, deliveries = self._take(link, queues, n, arm)
-        except BaseException:
-            self._discard(link)
-            raise
-        if arm and not deliveries and not missed:
+            told = False
+        now = time.monotonic()
+        pause: float | None = None
+        deliveries: list[Delivery] = []
+        if not told or missed or now >= deadline:
+            try:
+                pause, deliveries, told = self._take(link, queues, n, arm)
+            except BaseException:
+                self._discard(link)
+                raise
             now = time.monotonic()
+        if deliveries and told:
+            link.watched = queues
+        elif told and not missed:
             try:
                 self._wait(link, deadline if pause is None else min(deadline, now + pause), wakes)
             except BaseException as error:
@@ -150,11 +163,12 @@ class Fetcher:
 
     def _take(
         self, link: Link, queues: tuple[str, ...], n: int, arm: bool
-    ) -> tuple[float | None, list[Delivery]]:
+    ) -> tuple[float | None, list[Delivery], bool]:
         """Take what is there.
 
         Returns:
-            In how many seconds the next delayed message is due, or None; and the deliveries.
+            In how many seconds the next delayed message is due, or None; the deliveries; and whether the
+            server tells of the next change.
         """
         if self._doubtful:
             self._give_back_doubtful()
@@ -166,14 +180,9 @@ class Fetcher:
         given = (*plan.head, n, self._nonce, first, int(arm), len(queues), *arguments)
         declared = self._client.declared(given) if self._address.cluster else []
         fetch = ("EVALSHA", FETCH.sha, len(declared), *declared, *given)
-        commands = [("CLIENT", "CACHING", "YES"), plan.watch, fetch] if arm else [fetch]
-        deadline = time.monotonic() + self._timeout
+        before = arm and self._asks_first
         try:
-            data = pack_all(commands) if arm else pack_one(fetch)
-            reply = link.exchange(data, len(commands), deadline)[-1]
-            if type(reply) is ReplyError and str(reply).startswith("NOSCRIPT"):
-                loads = [("SCRIPT", "LOAD", source) for source in SOURCES]
-                reply = link.call([*loads, *commands], deadline)[-1]
+            reply, left = self._ask(link, fetch, plan.watch if arm else None, before)
         except BaseException:
             self._doubtful.append((first, first + n))
             raise
@@ -192,7 +201,33 @@ class Fetcher:
             raise Failure(f"the answer to a fetch makes no sense: {reply!r:.80}", True) from error
         if trouble is not None and not deliveries:
             raise BrokerError(f"a queue cannot be read: {refusal(trouble)}")
-        return due, deliveries
+        told = not deliveries if before else left == 0
+        if arm:
+            # What came in between is taken by the next look, which asks first, lest it come to that again.
+            self._asks_first = due is not None or not (told or deliveries)
+        return due, deliveries, told
+
+    def _ask(
+        self, link: Link, fetch: tuple[Any, ...], watch: tuple[Any, ...] | None, before: bool
+    ) -> tuple[Any, Any]:
+        """Let the server take, and look after that, or `before`, at what it is to watch.
+
+        Returns:
+            The replies to both; None for the second if it was not asked.
+        """
+        deadline = time.monotonic() + self._timeout
+        if watch is None:
+            commands: Sequence[tuple[Any, ...]] = (fetch,)
+            data = pack_one(fetch)
+        else:
+            commands = (TRACKED, watch, fetch) if before else (fetch, TRACKED, watch)
+            data = pack_all(commands)
+        replies = link.exchange(data, len(commands), deadline)
+        at, look = (2, 1) if before else (0, -1)
+        if type(replies[at]) is ReplyError and str(replies[at]).startswith("NOSCRIPT"):
+            loads = [("SCRIPT", "LOAD", source) for source in SOURCES]
+            replies = link.call([*loads, *commands], deadline)[len(loads) :]
+        return replies[at], None if watch is None else replies[look]
 
     def _deliveries(self, reply: list[Any], number: int, places: Sequence[tuple[str, str]]) -> list[Delivery]:
         deliveries = []

@@ -51,6 +51,7 @@ class Link:
 
     Attributes:
         pushes: what came without being asked for; whoever reads takes it out.
+        watched: whoever uses it again keeps here what the server tells it of.
 
     Raises:
         Unreachable: nobody answers there.
@@ -68,6 +69,7 @@ class Link:
         self.address = address
         self.pid = os.getpid()
         self.pushes: list[Any] = []
+        self.watched: object = None
         self.used = 0.0
         self._reader = reader()
         self._host = host or (address.hosts[0] if address.hosts else None)
