@@ -90,6 +90,8 @@ class Channel:
         self.on_confirm: Callable[[int, bool, bool], None] = nothing
         self.on_cancel: Callable[[str], None] = nothing
         self.on_lost: Callable[[Failure], None] = nothing
+        self.on_look: Callable[[], None] = nothing
+        """Called at least every half second."""
         self.expects: Callable[[], Any] = nothing
         """Tells whether somebody waits for what comes without being an answer."""
 
@@ -110,4 +112,4 @@ class Channel:
         self.on_lost(error)
         # Those that it called refer to it.
         self.on_deliver = self.on_got = self.on_return = self.on_confirm = nothing
-        self.on_cancel = self.on_lost = self.expects = nothing
+        self.on_cancel = self.on_lost = self.on_look = self.expects = nothing

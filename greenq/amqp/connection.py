@@ -304,6 +304,8 @@ class Connection:
         if self._ending and now - max(self._heard, outlet.sent) > FAREWELL:
             raise Closed("the connection was closed")
         self._doubt.weigh(self, now, self._heard, bool(outlet.rest))
+        for channel in list(self.channels.values()):
+            channel.on_look()
         if not self._heartbeat:
             return
         if now - self._heard > 2 * self._heartbeat:

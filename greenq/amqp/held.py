@@ -48,6 +48,8 @@ class Ledger:
         self._orphans: dict[Key, Held] = {}
         self._finished: OrderedDict[Key, None] = OrderedDict()
         self._returned: OrderedDict[Key, None] = OrderedDict()
+        self._others: set[int] | None = None
+        """Tags of what consumers that stay have not brought; None while there are none."""
         self.loans: dict[Token, native.Signal] = {}
         """What is lent, see `lent`; and what is set when it is back."""
 
@@ -60,15 +62,39 @@ class Ledger:
                 return
             self._session = session
             self._tags.clear()
+            self._others = None
             for held in self._held.values():
                 if held.key is not None:
                     self._orphans[held.key] = held
 
-    def arrived(self, session: int, tag: int) -> None:
-        """Something came that nobody has looked at yet."""
+    def arrived(self, session: int, tag: int, pushed: bool = False) -> None:
+        """Something came that nobody has looked at yet; `pushed` by a consumer that stays."""
         with self.lock:
             if session == self._session:
                 self._tags[tag] = None
+                if self._others is not None and not pushed:
+                    self._others.add(tag)
+
+    def tell_apart(self) -> None:
+        """Count from now on what consumers bring that stay."""
+        with self.lock:
+            if self._others is None:
+                self._others = set(self._tags)
+
+    def tell_together(self) -> None:
+        """There is no such consumer any more."""
+        with self.lock:
+            self._others = None
+
+    def counted(self) -> tuple[int, int]:
+        """How many outstanding deliveries consumers brought that stay, and how many came otherwise."""
+        with self.lock:
+            others = self._others
+            if others is None:
+                return 0, len(self._tags)
+            if others:
+                others.intersection_update(self._tags)
+            return len(self._tags) - len(others), len(others)
 
     # ── deliveries ───────────────────────────────────────────────────────────────────────────────────────
 

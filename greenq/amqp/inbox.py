@@ -1,26 +1,26 @@
-"""Take messages: asked for in exact numbers, and pushed one by one while there are none.
+"""Take messages: pushed into free slots where there are many, asked for in exact numbers where there are few.
 
 ``basic.get`` takes what is asked for and nothing more; asked many times in one go it costs one round trip.
 Where a queue is empty a consumer waits that may hold one message: the server pushes, nobody polls. It is
-cancelled when its message comes, or when there is no room for what it could bring.
+cancelled when its message comes, or when there is no room for what it could bring. Where one queue is served
+with many slots a consumer stays; see `greenq.amqp.pushing`.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from struct import unpack_from
-from typing import NamedTuple
 
 from greenq.amqp import methods
 from greenq.amqp.address import Address
 from greenq.amqp.failures import Failure, Refused
 from greenq.amqp.held import Ledger
 from greenq.amqp.line import Line, Session
-from greenq.amqp.topology import Topology
+from greenq.amqp.pushing import Found, Pushes
+from greenq.amqp.topology import Topology, returned_name, trial_name
 from greenq.errors import BrokerError
 from pools import native
 from pools.bell import Bell
@@ -29,18 +29,18 @@ __all__ = ["Found", "Inbox"]
 
 MOST = 1000
 """Messages that are asked for in one go."""
-
-
-class Found(NamedTuple):
-    """One message as it came."""
-
-    session: int
-    tag: int
-    queue: str
-    redelivered: bool
-    header: bytes
-    body: bytes
-
+PUSH_FROM = 100
+"""Slots from which on the server pushes: fewer wait for a round trip each time that all are settled."""
+STEP = 8
+"""The part of the slots, one of so many, from which on another consumer is made for those that have none."""
+LOOK = 0.1
+"""Seconds between looks for suspects that return apart, while there is other work."""
+STUCK = 0.25
+"""Seconds without a push after which it is asked, if there are free slots that the server can't know of."""
+CALM = 5.0
+"""Seconds for which nothing is pushed after what was pushed has waited for a slot."""
+LAST = 1.0
+"""Seconds that the server may take to say that nothing more is on its way."""
 
 _found = partial(tuple.__new__, Found)
 """Makes one without a call of Python code, which its own constructor is."""
@@ -51,6 +51,11 @@ class Inbox:
 
     Parameters:
         timeout: seconds that one answer may take.
+
+    Attributes:
+        slots: see `Broker.slots`.
+        pushes: what the server brings without being asked.
+        on_neglected: called in a native thread if nobody takes what was pushed: it is to be left to others.
     """
 
     def __init__(self, address: Address, topology: Topology, ledger: Ledger, timeout: float) -> None:
@@ -59,23 +64,22 @@ class Inbox:
         self._ledger = ledger
         self._timeout = timeout
         self._lock = native.Lock()
-        self._number = 0
-        self._names = itertools.count(1)
-        self.pushed: dict[str, deque[Found]] = {}
-        """By queue, what was pushed and not taken yet."""
-        self._consumers: dict[str, str] = {}
-        """By queue, the consumer that waits there."""
-        self._queues: dict[str, str] = {}
-        """The same the other way round, also for consumers that were cancelled and may still bring one."""
+        self.slots = 0
+        self.pushes = Pushes(ledger, self._tell, lambda: bool(self._waiting) or not self._full)
+        self.on_neglected: Callable[[], None] = lambda: None
+        self._leaving = False
+        self._returned: dict[str, str] = {}
+        """By queue, where suspects return to."""
+        self._look_at = 0.0
+        self._calm_until = 0.0
         self._left: dict[str, int] = {}
-        """By queue, how many messages the last answer saw there."""
+        """By the server's queue, how many messages the last answer saw there."""
         self._gets: dict[str, bytes] = {}
-        """By queue, the frame that asks for one message."""
+        """By the server's queue, the frame that asks for one message."""
         self._waiting: list[Bell] = []
         self._bells: list[Bell] = []
         """Of those that waited before."""
         self._woken = False
-        self._resting = False
         self._full = False
 
     # ── taking ───────────────────────────────────────────────────────────────────────────────────────────
@@ -87,7 +91,8 @@ class Inbox:
             Failure: the connection was lost.
             BrokerError: a queue cannot be used.
         """
-        self._resting = self._full = False
+        self._full = self.pushes.refuses = False
+        unfilled = 0
         while True:
             answer_by = time.monotonic() + self._timeout
             session = self.line.latest
@@ -105,18 +110,17 @@ class Inbox:
             with self._lock:
                 self._waiting.append(bell)
             try:
-                found = self._collect(session, queues, n)
+                found = self._collect(session, queues, n, unfilled)
                 if found:
                     self._full = len(found) >= n
-                    if len(self._consumers) > n - len(found):
+                    if len(self.pushes.passing) > n - len(found):
                         # Let nothing more be pushed than can be started.
-                        self._unsubscribe(session)
+                        self.pushes.wait_no_more(session)
                     return found
                 if self._woken or time.monotonic() >= deadline:
                     self._woken = False
                     return []
-                self._subscribe(session, queues)
-                bell.wait(deadline - time.monotonic())
+                unfilled = self._wait(session, queues, n, bell, deadline)
             finally:
                 with self._lock:
                     self._waiting.remove(bell)
@@ -129,63 +133,90 @@ class Inbox:
     def _ensure(self, session: Session, queues: Sequence[str], deadline: float) -> None:
         for queue, problem in self._topology.ensure(session, queues, deadline).items():
             raise BrokerError(f"the queue {queue!r:.80} cannot be used: {problem}")
-
-    def _collect(self, session: Session, queues: Sequence[str], n: int) -> list[Found]:
-        found: list[Found] = []
         for queue in queues:
-            pushed = self.pushed.get(queue)
-            while pushed and len(found) < n:
-                one = pushed.popleft()
+            self._returned.pop(queue, None)
+            if self._topology.returns_apart(queue):
+                # Where we may not make it nobody else charges deaths either, and nothing returns.
+                with suppress(Refused):
+                    self._topology.ensure_trial(session, queue, deadline)
+                    self._returned[queue] = returned_name(queue)
+
+    def _collect(self, session: Session, queues: Sequence[str], n: int, unfilled: int) -> list[Found]:
+        found: list[Found] = []
+        now = time.monotonic()
+        if self._returned and now >= self._look_at:
+            self._look_at = now + LOOK
+            self._ask_for_returned(session, queues, n, found)
+        pushes = self.pushes
+        if len(queues) == 1 and self.slots >= PUSH_FROM and now >= self._calm_until:
+            if pushes.quota != self.slots:
+                self._let_push(session, queues[0], n - len(found))
+        elif pushes.quota:
+            pushes.leave(session)
+        for queue in queues:
+            brought = pushes.brought.get(queue)
+            while brought and len(found) < n:
+                one = brought.popleft()
                 if one.session == session.number:
                     found.append(one)
-            if queue in self._consumers:
-                continue
-            frame = self._gets.get(queue)
-            if frame is None:
-                frame = self._gets[queue] = methods.get(1, queue)
-            # Asked as often as it is known to have messages.
-            left = self._left.get(queue, 0) or 1
-            while left and len(found) < n:
-                count = min(n - len(found), left, MOST)
-                answers = session.call(frame * count, count, time.monotonic() + self._timeout)
-                for method, payload, header, body in answers:
-                    if method == methods.GET_OK:
-                        tag, redelivered = unpack_from(">QB", payload, 4)
-                        found.append(_found((session.number, tag, queue, bool(redelivered), header, body)))
-                last = answers[-1]
-                left = unpack_from(">I", last[1], len(last[1]) - 4)[0] if last[0] == methods.GET_OK else 0
-                self._left[queue] = left
+            if not pushes.quota:
+                if queue not in pushes.passing:
+                    self._ask(session, queue, queue, n, found)
+            elif unfilled:
+                self._ask(session, queue, queue, min(n, len(found) + unfilled), found)
         return found
+
+    def _ask_for_returned(self, session: Session, queues: Sequence[str], n: int, found: list[Found]) -> None:
+        for queue in queues:
+            source = self._returned.get(queue)
+            if source is not None and source not in self.pushes.passing:
+                self._ask(session, source, queue, n, found)
+
+    def _ask(self, session: Session, source: str, queue: str, n: int, found: list[Found]) -> None:
+        """Ask the server's queue `source` for messages of `queue` until there are `n`, or no more."""
+        frame = self._gets.get(source)
+        if frame is None:
+            frame = self._gets[source] = methods.get(1, source)
+        # Asked as often as it is known to have messages.
+        left = self._left.get(source, 0) or 1
+        while left and len(found) < n:
+            count = min(n - len(found), left, MOST)
+            answers = session.call(frame * count, count, time.monotonic() + self._timeout)
+            for method, payload, header, body in answers:
+                if method == methods.GET_OK:
+                    tag, redelivered = unpack_from(">QB", payload, 4)
+                    found.append(_found((session.number, tag, queue, bool(redelivered), header, body)))
+            last = answers[-1]
+            left = unpack_from(">I", last[1], len(last[1]) - 4)[0] if last[0] == methods.GET_OK else 0
+            self._left[source] = left
+
+    def _let_push(self, session: Session, queue: str, n: int) -> None:
+        """Make consumers that stay for the slots that have none; `n` are free."""
+        pushes = self.pushes
+        if pushes.quota > self.slots:
+            pushes.leave(session)  # there are fewer slots than there were
+        pushed, others = self._ledger.counted()
+        free = n - max(0, pushes.quota - pushed) - sum(map(len, pushes.brought.values()))
+        more = min(self.slots - others - pushes.quota, free)
+        if more * STEP >= self.slots:
+            pushes.stay_at(session, queue, more)
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _subscribe(self, session: Session, queues: Sequence[str]) -> None:
-        """Let the server push, at most one message from each queue."""
-        frames = []
-        with self._lock:
-            if session.number != self._number:
-                return  # somebody else has begun a new one, where nothing waits yet
-            # Those cancelled before bring nothing any more; if one does, it goes back.
-            self._queues = {tag: queue for queue, tag in self._consumers.items()}
-            for queue in queues:
-                if queue not in self._consumers:
-                    tag = f"greenq-{next(self._names)}"
-                    self._consumers[queue] = tag
-                    self._queues[tag] = queue
-                    # Unanswered: a charge may ask on this channel too, and would be given our answer.
-                    frames.append(methods.consume(1, queue, tag, answered=False))
-        if frames:
-            session.connection.send(session.channel, b"".join(frames))
-
-    def _unsubscribe(self, session: Session) -> None:
-        with self._lock:
-            frames = [methods.cancel(1, tag) for tag in self._consumers.values()]
-            self._consumers.clear()
-        if frames:
-            try:
-                session.connection.send(session.channel, b"".join(frames))
-            except Failure:
-                return  # gone with the connection
+    def _wait(self, session: Session, queues: Sequence[str], n: int, bell: Bell, deadline: float) -> int:
+        """Wait until something may have come; how many are to be asked for, as they may not be pushed."""
+        pushes = self.pushes
+        if not pushes.quota:
+            pushes.wait_at(session, {queue: queue for queue in queues})
+        if bell.wait(min(deadline, self._look_at) - time.monotonic()) or time.monotonic() >= deadline:
+            return 0
+        # Not at once: where there is much to do these would come and go with every slot.
+        pushes.wait_at(session, {self._returned[queue]: queue for queue in queues if queue in self._returned})
+        unfilled = n - pushes.on_its_way() if pushes.quota else 0
+        if unfilled <= 0:
+            bell.wait(deadline - time.monotonic())
+            return 0
+        return 0 if bell.wait(min(deadline - time.monotonic(), STUCK)) else unfilled
 
     def wake(self) -> None:
         """Let a waiting `take` return now, or the next one that would wait."""
@@ -194,79 +225,75 @@ class Inbox:
 
     def rest(self) -> list[Found]:
         """Let nothing be pushed until the next `take`; what was, to be given back."""
-        self._resting = True
+        pushes = self.pushes
         session = self.line.alive
         if session is not None:
-            self._unsubscribe(session)
+            pushes.wait_no_more(session)
+            if pushes.quota:
+                pushes.leave(session)
+                self._see_the_last(session)
+        pushes.refuses = True
         return self.overflow()
+
+    def _see_the_last(self, session: Session) -> None:
+        """Wait for all that was on its way: what came after would go back as if somebody had died."""
+        deadline = time.monotonic() + LAST
+        with suppress(Failure):
+            # The first is answered when nothing more is sent to the channel, the second by the channel.
+            for _ in range(2):
+                session.connection.call(session.channel, methods.qos(1, 1), 1, deadline)
 
     def overflow(self) -> list[Found]:
         """Hand over what was pushed and nobody has room for."""
         session = self.line.alive
-        with self._lock:
-            pushed = [one for queue in self.pushed.values() for one in queue]
-            self.pushed.clear()
-        return [one for one in pushed if session is not None and one.session == session.number]
+        return [
+            one for one in self.pushes.overflow() if session is not None and one.session == session.number
+        ]
 
     def surplus(self) -> dict[str, int]:
         """How many messages were pushed that nobody has taken yet, by queue."""
-        with self._lock:
-            return {queue: len(pushed) for queue, pushed in self.pushed.items() if pushed}
+        return self.pushes.counts()
 
     def _tell(self) -> None:
-        with self._lock:
-            for bell in self._waiting:
-                bell.ring()
+        if self._waiting:
+            with self._lock:
+                for bell in self._waiting:
+                    bell.ring()
 
     # ── in the connection's thread ───────────────────────────────────────────────────────────────────────
 
     def _prepare(self, session: Session) -> None:
-        with self._lock:
-            self._number = session.number
-            self.pushed.clear()
-            self._consumers.clear()
-            self._queues.clear()
-            self._left.clear()
+        self.pushes.begin(session.number)
+        self._left.clear()
         self._ledger.begin(session.number)
         channel = session.channel
-        channel.on_deliver = partial(self._delivered, session)
+        channel.on_deliver = partial(self.pushes.delivered, session)
         # Noted in the order of the tags, before anybody can acknowledge all up to a later one.
         channel.on_got = partial(self._ledger.arrived, session.number)
         channel.on_cancel = partial(self._cancelled, session)
         channel.on_lost = partial(self._lost, session)
+        channel.on_look = self._look
         channel.expects = lambda: self._waiting
 
-    def _delivered(self, session: Session, payload: bytes, header: bytes, body: bytes) -> None:
-        tag, at = methods.read_short(payload, 4)
-        number, redelivered = unpack_from(">QB", payload, at)
-        # Noted also if it goes back: an acknowledgement of all up to a later tag must not meet it.
-        self._ledger.arrived(session.number, number)
-        with self._lock:
-            queue = self._queues.pop(tag, None)
-            spent = queue is not None and self._consumers.get(queue) == tag
-            if queue is not None and spent:
-                del self._consumers[queue]
-            # It was on its way when its consumer was cancelled, and nobody has room for it.
-            unwanted = queue is None or self._resting or (self._full and not self._waiting)
-            if queue is not None and not unwanted:
-                found = Found(session.number, number, queue, bool(redelivered), header, body)
-                self.pushed.setdefault(queue, deque()).append(found)
-                self._left[queue] = max(1, self._left.get(queue, 0))
-        if spent:
-            session.connection.send(session.channel, methods.cancel(1, tag))
-        if unwanted:
-            with self._ledger.lock:
-                self._ledger.forget((number,))
-                session.connection.send(session.channel, methods.nack(1, number))
-        self._tell()
+    def _look(self) -> None:
+        """Whether the hub is busy with something else: then others are to have what was pushed to us."""
+        if self.pushes.neglected() and not self._leaving:
+            self._leaving = True
+            self._calm_until = time.monotonic() + CALM
+            native.start(self._leave, "greenq-consume-leave")
+
+    def _leave(self) -> None:
+        try:
+            self.on_neglected()
+        finally:
+            self._leaving = False
 
     def _cancelled(self, session: Session, tag: str) -> None:
         """The server ended a consumer, as its queue was deleted: it is declared again."""
-        with self._lock:
-            queue = self._queues.pop(tag, None)
-            if queue is not None and session.number == self._number:
-                self._consumers.pop(queue, None)
-                session.declared.discard(queue)
+        queue = self.pushes.cancelled(session, tag)
+        if queue is not None:
+            session.declared.discard(queue)
+            session.declared.discard(trial_name(queue))
         self._tell()
 
     def _lost(self, session: Session, error: Failure) -> None:

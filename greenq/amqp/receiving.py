@@ -44,8 +44,9 @@ class Receiver:
         Raises:
             Failure, BrokerError: nothing could be put where it belongs, and nothing is to run.
         """
-        if full and self._inbox.pushed:
-            self._give_back_surplus()
+        pushes = self._inbox.pushes
+        if full and not pushes.quota and any(pushes.brought.values()):
+            self.leave(self._inbox.overflow(), time.monotonic() + self._timeout)
         ready: list[Delivery] = []
         aside: list[Settlement] = []
         hold = self._ledger.hold
@@ -94,20 +95,24 @@ class Receiver:
             log.warning("%d messages are too early, and wait in their queue: %s", len(aside), error)
         return ready
 
-    def _give_back_surplus(self) -> None:
-        """Several queues pushed at once and there is no room: let others have the rest.
+    def leave(self, found: Sequence[Found], deadline: float) -> None:
+        """Let others have what was pushed and cannot be started here.
 
-        A queue that pushes was empty: its end, where they are sent anew, is its front.
+        Sent anew, to the end of its queue: what the server returns would be suspect.
+
+        Raises:
+            Failure: the connection was lost, and with it what was pushed.
         """
         refused: list[Settlement] = []
-        for one in self._inbox.overflow():
+        for one in found:
             token = self._ledger.hold(one.session, one.tag, one.queue, None)
             delivery = Delivery(None, one.queue, token)
             with suppress(Unreadable):
                 delivery.message, _, notes = unpack(one.queue, one.header, one.body)
                 delivery.attempts = max(attempts_of(notes), int(one.redelivered))
             refused.append(Settlement(delivery, Verdict.REQUEUE))
-        self._put_away(refused)
+        if refused:
+            self._settler.settle(refused, deadline)
 
     def _put_away(self, aside: list[Settlement]) -> None:
         if aside:

@@ -14,8 +14,8 @@ from greenq.amqp.line import Session
 from greenq.exchanges import Shape
 
 __all__ = [
-    "LEVELS", "LONGEST_WAIT", "Topology", "count_of", "dead_name", "delay_name", "delay_route", "ticks",
-    "trial_name",
+    "LEVELS", "LONGEST_WAIT", "Topology", "count_of", "dead_name", "delay_name", "delay_route",
+    "returned_name", "ticks", "trial_name",
 ]  # fmt: skip
 
 TICK = 0.25
@@ -25,8 +25,10 @@ LEVELS = 30
 LONGEST_WAIT = TICK * ((1 << LEVELS) - 8)
 """Seconds that a message can wait in one go."""
 TRIAL_LASTS = 0.75
-"""Seconds after which the server moves what nobody holds from a trial queue to the queue it came from: long
+"""Seconds after which the server moves what nobody holds from a trial queue to where workers look first: long
 enough to take a copy that was just sent, and how long what dies right after may take to return."""
+RETURNED_LASTS = 10.0
+"""Seconds after which it moves what no worker of ours has taken from there to the queue that it came from."""
 UNUSED = 60.0
 """Seconds after which a queue that is to be deleted with its last consumer is, when nobody takes from it."""
 MISSING = 404
@@ -47,6 +49,11 @@ def delay_name(queue: str, level: int) -> str:
 def trial_name(queue: str) -> str:
     """Where a queue's suspects are charged."""
     return _fitting(f"greenq.delay.{queue}.trial", "greenq.delay.trial", queue)
+
+
+def returned_name(queue: str) -> str:
+    """Where suspects of a queue return whose process has died during their trial."""
+    return _fitting(f"greenq.delay.{queue}.returned", "greenq.delay.returned", queue)
 
 
 def _fitting(name: str, what: str, queue: str) -> str:
@@ -214,8 +221,15 @@ class Topology:
                 raise
         session.declared.add(name)
 
+    def returns_apart(self, queue: str) -> bool:
+        """Whether what dies during its trial returns to a queue of its own: it would outlive fleeting ones."""
+        shape = self.shapes.get(queue)
+        return shape is None or (
+            shape.durable and not shape.auto_delete and "x-expires" not in shape.arguments
+        )
+
     def ensure_trial(self, session: Session, queue: str, deadline: float) -> None:
-        """Make the queue where suspects are charged; what stays there too long returns to its queue.
+        """Make the queue where suspects are charged, and the one to which they return.
 
         Raises:
             Refused: the server does not let us.
@@ -223,12 +237,13 @@ class Topology:
         name = trial_name(queue)
         if name in session.declared:
             return
-        arguments = {
-            "x-message-ttl": int(TRIAL_LASTS * 1000),
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": queue,
-        }
-        session.together([methods.declare_queue(1, name, arguments=arguments)], deadline)
+        frames = []
+        back = queue
+        if self.returns_apart(queue):
+            back = returned_name(queue)
+            frames.append(methods.declare_queue(1, back, arguments=_moving(RETURNED_LASTS, queue)))
+        frames.append(methods.declare_queue(1, name, arguments=_moving(TRIAL_LASTS, back)))
+        session.together(frames, deadline)
         session.declared.add(name)
 
     def ensure_delay(self, session: Session, queue: str, count: int, deadline: float) -> None:
@@ -272,6 +287,15 @@ class Topology:
             methods.declare_queue(1, name, arguments=arguments),
             methods.bind_queue(1, name, _exchange(level), key),
         ]
+
+
+def _moving(after: float, queue: str) -> dict[str, object]:
+    """Arguments of a queue whose messages the server moves to another when they have been there so long."""
+    return {
+        "x-message-ttl": int(after * 1000),
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+    }
 
 
 def _exchange(level: int) -> str:

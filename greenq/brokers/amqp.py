@@ -21,7 +21,7 @@ from greenq.amqp.publishing import Publisher
 from greenq.amqp.radio import AmqpRadio
 from greenq.amqp.receiving import Receiver
 from greenq.amqp.settling import Settler
-from greenq.amqp.topology import LEVELS, Topology, count_of, dead_name, delay_name
+from greenq.amqp.topology import LEVELS, Topology, count_of, dead_name, delay_name, returned_name
 from greenq.amqp.unconfirmed import UnconfirmedPublisher
 from greenq.brokers.base import Broker, Guarantees
 from greenq.errors import BrokerError, BrokerUnreachable, GreenqError, PublishError
@@ -37,6 +37,8 @@ SETTLED = 12.0
 ANSWERS = 3.0
 """Seconds that the management plugin may take, which need not be there."""
 LOOK_EVERY = 0.25
+LEAVING = 3.0
+"""Seconds that giving back what was pushed may take; what is left returns with the end of the connection."""
 FORGOTTEN = 1800.0
 """Seconds after which a node that is away is not told of broadcasts any more."""
 UNTOLD = Told(None)
@@ -96,6 +98,7 @@ class AmqpBroker(Broker):
         self._settler = Settler(self._inbox.line, self._ledger, self._publisher, self._topology)
         self._charger = Charger(self._inbox.line, self._ledger, self._publisher, self._topology)
         self._receiver = Receiver(self._inbox, self._ledger, self._settler, timeout)
+        self._inbox.on_neglected = self._leave_to_others
         self._dead = DeadLetters(self._inbox.line, self._publisher, self._topology, timeout)
         self._management = Management(self.address)
         self._attended: list[str] = []
@@ -142,6 +145,7 @@ class AmqpBroker(Broker):
             return []
         self._known.update(dict.fromkeys(wanted))
         deadline = time.monotonic() + max(0.0, timeout)
+        self._inbox.slots = self.slots
         try:
             while found := self._inbox.take(wanted, n, deadline):
                 deliveries = self._receiver.admit(found, len(found) >= n)
@@ -153,11 +157,14 @@ class AmqpBroker(Broker):
 
     def wake(self) -> None:
         self._inbox.wake()
-        tags = [found.tag for found in self._inbox.rest()]
-        if tags:
-            # Where the connection is lost the server has them back already.
-            with suppress(Failure):
-                self._settler.give_back(tags, time.monotonic() + self._timeout)
+        self._leave_to_others()
+
+    def _leave_to_others(self) -> None:
+        """Let nothing be pushed until the next fetch, and others have what was."""
+        found = self._inbox.rest()
+        # Where the connection is lost the server has them back already.
+        with suppress(Failure, BrokerError):
+            self._receiver.leave(found, time.monotonic() + min(self._timeout, LEAVING))
 
     def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
         if self._closed:
@@ -247,17 +254,24 @@ class AmqpBroker(Broker):
     def depth(self) -> dict[str, Depth]:
         self._open()
         queues = list(self._known)
-        names = [name for queue in queues for name in (queue, dead_name(queue), *_delays(queue))]
+        names = [
+            name
+            for queue in queues
+            for name in (queue, returned_name(queue), dead_name(queue), *_delays(queue))
+        ]
         with _translation:
             counts = iter(self._count(names))
             leased, surplus = self._ledger.counts(), self._inbox.surplus()
             found: dict[str, Depth] = {}
             for queue in queues:
-                ready, dead = next(counts), next(counts)
+                ready, returned, dead = next(counts), next(counts), next(counts)
                 delayed = [next(counts) or 0 for _ in range(LEVELS)]
                 if ready is not None:
                     found[queue] = Depth(
-                        ready + surplus.get(queue, 0), sum(delayed), leased.get(queue, 0), dead or 0
+                        ready + (returned or 0) + surplus.get(queue, 0),
+                        sum(delayed),
+                        leased.get(queue, 0),
+                        dead or 0,
                     )
         return found
 
@@ -295,7 +309,7 @@ class AmqpBroker(Broker):
         deadline = time.monotonic() + self._timeout
         with _translation:
             session = self._inbox.line.session(deadline)
-            frames = [methods.purge_queue(1, name) for name in (queue, *_delays(queue))]
+            frames = [methods.purge_queue(1, name) for name in (queue, returned_name(queue), *_delays(queue))]
             return sum(
                 unpack_from(">I", answer[1], 4)[0]
                 for answer in session.aside(frames, deadline)

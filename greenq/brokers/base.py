@@ -80,6 +80,9 @@ class Broker(Closing):
 
     guarantees: Guarantees
     """Of the class, or where the address decides, of the instance."""
+    slots: int = 0
+    """How many deliveries whoever fetches can have at once, those that run included, if each takes a slot
+    from its fetch to its settlement; 0 if not. A broker whose server pushes may let so many be under way."""
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -94,6 +94,11 @@ class Consumer:
         self.batches = Batches(runner.handlers, self._start_batch, self._put_back)
         """Those whose tasks take many at once; they too have a service of their own."""
         self._gathers = bool(self.batches)
+        self._may_push = not self._gathers and not self._some_early
+        """Whether what is fetched takes a slot until it is settled; see `Broker.slots`."""
+        self._apart = False
+        """Whether suspects wait, which take none."""
+        self._prefetch = prefetch or 0
         self.started = 0
         self.gate: Gate | None = None
         """Asked before a start, where tasks have limits."""
@@ -156,6 +161,10 @@ class Consumer:
     def _fetch(self, room: int, timeout: float) -> None:
         if not self._queues:  # all are paused
             self._stopping.wait(min(timeout, PAUSED_LOOK))
+        if self._may_push:
+            self._apart = self._apart and bool(len(self.suspects))
+            pushes = not self._apart and self.on_idle is None
+            self._broker.slots = self._pool.capacity + self._prefetch if pushes else 0
         deliveries = self._broker.fetch(self._queues, room, timeout) if self._queues else []
         if self._unreached:
             self._unreached = False
@@ -184,6 +193,7 @@ class Consumer:
 
     def _without_suspects(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Hand over those that were in flight at a death; the others."""
+        self._apart = True
         for delivery in deliveries:
             if delivery.attempts:
                 self.suspects.add(delivery)

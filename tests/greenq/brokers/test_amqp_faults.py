@@ -45,7 +45,7 @@ class TestAfterALostConnection:
 
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
-        until(lambda: broker._inbox._consumers, "the wait")
+        until(lambda: broker._inbox.pushes.passing, "the wait")
         cut(broker)
         broker.publish([make("after")], PATIENCE)
         thread.join(PATIENCE)
@@ -197,7 +197,7 @@ class TestSurplus:
                     target=lambda to=found: to.extend(broker.fetch(queues, 1, PATIENCE)), daemon=True
                 )
                 waiting.start()
-                until(lambda: len(broker._inbox._consumers) == 3, "the wait")
+                until(lambda: len(broker._inbox.pushes.passing) >= 3, "the wait")
                 other.publish([make(f"{round_}", queue) for queue in queues], PATIENCE)
                 waiting.join(PATIENCE)
                 assert len(found) == 1

@@ -14,6 +14,7 @@ import pytest
 from greenq.amqp import methods
 from greenq.amqp.charging import Charger
 from greenq.amqp.envelope import TRIAL, pack_header
+from greenq.amqp.failures import Failure
 from greenq.brokers.amqp import AmqpBroker
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Depth, Settlement, Verdict
@@ -53,6 +54,30 @@ def test_what_is_to_run_is_not_lost_with_what_cannot_be_put_off(
         with pytest.raises(BrokerError, match="put aside"):
             broker.fetch(["q"], 2, PATIENCE)
     assert settle(broker, found, Verdict.ACK) == [True]
+    assert broker.fetch(["q"], 2, 0.5) == []
+    until(lambda: broker.depth()["q"].delayed == 1, "the delay of what is early")
+
+
+def test_what_has_ended_is_not_put_back_with_what_cannot_be_put_off(
+    broker: AmqpBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.publish([make("ended"), early("later")], PATIENCE)
+    held = broker.fetch(["q"], 1, PATIENCE)
+    assert ids(held) == ["ended"]
+    session = broker._inbox.line.alive
+    assert session is not None
+    session.connection.abort(Failure("the test ended it"))
+    assert settle(broker, held, Verdict.ACK) == [False]
+    until(lambda: broker.depth()["q"].ready == 2, "its return")
+
+    def unable(settlements: list[Settlement], deadline: float) -> None:
+        if any(one.verdict is Verdict.RETRY_AT for one in settlements):
+            raise BrokerError("a message could not be put aside")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._settler, "_move", unable)
+        with pytest.raises(BrokerError, match="put aside"):
+            broker.fetch(["q"], 2, PATIENCE)
     assert broker.fetch(["q"], 2, 0.5) == []
     until(lambda: broker.depth()["q"].delayed == 1, "the delay of what is early")
 
@@ -120,7 +145,7 @@ def test_waiting_by_a_session_that_is_over_leaves_no_trace_in_the_next_one(broke
     until(lambda: inbox.line._drop(old) is None and inbox.line.alive is None, "its going")
     new = inbox.line.session(time.monotonic() + PATIENCE)
     assert new.number != old.number
-    inbox._subscribe(old, ["q"])
+    inbox.pushes.wait_at(old, {"q": "q"})
     broker.publish([make("told")], PATIENCE)
     assert ids(broker.fetch(["q"], 1, PATIENCE)) == ["told"]
 

@@ -68,7 +68,7 @@ def test_a_trusted_certificate(tls: tuple[str, Path, RabbitServer]) -> None:
         found: list[str] = []
         waiting = threading.Thread(target=lambda: found.extend(ids(broker.fetch(["q"], 1, PATIENCE))))
         waiting.start()
-        until(lambda: broker._inbox._consumers, "the wait")
+        until(lambda: broker._inbox.pushes.passing, "the wait")
         broker.publish([make("woken")], PATIENCE)
         waiting.join(PATIENCE)
         assert found == ["woken"]
