@@ -222,7 +222,7 @@ class Topology:
         session.declared.add(name)
 
     def returns_apart(self, queue: str) -> bool:
-        """Whether what dies during its trial returns to a queue of its own: it would outlive fleeting ones."""
+        """Whether what dies during its trial returns to a queue of its own, not of fleeting ones."""
         shape = self.shapes.get(queue)
         return shape is None or (
             shape.durable and not shape.auto_delete and "x-expires" not in shape.arguments
