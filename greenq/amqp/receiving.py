@@ -48,6 +48,7 @@ class Receiver:
         if full and not pushes.quota and any(pushes.brought.values()):
             self.leave(self._inbox.overflow(), time.monotonic() + self._timeout)
         ready: list[Delivery] = []
+        ended: list[Settlement] = []
         aside: list[Settlement] = []
         hold = self._ledger.hold
         now = time.time()
@@ -72,7 +73,7 @@ class Receiver:
                 continue
             delivery = Delivery(message, one.queue, hold(one.session, one.tag, one.queue, key))
             if state == "ended":
-                aside.append(Settlement(delivery, Verdict.ACK))
+                ended.append(Settlement(delivery, Verdict.ACK))
                 continue
             if again:
                 delivery.attempts = attempts_of(notes)
@@ -83,6 +84,8 @@ class Receiver:
                 aside.append(Settlement(delivery, Verdict.RETRY_AT, due))
             else:
                 ready.append(delivery)
+        # On their own: put back with those that are too early, they would run once more.
+        self._put_away(ended)
         if not aside:
             return ready
         try:
