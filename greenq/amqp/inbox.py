@@ -68,6 +68,8 @@ class Inbox:
         self.pushes = Pushes(ledger, self._tell, lambda: bool(self._waiting) or not self._full)
         self.on_neglected: Callable[[], None] = lambda: None
         self._leaving = False
+        self._ensured: set[str] = set()
+        """Queues that are there, and where their suspects return to if they return apart."""
         self._returned: dict[str, str] = {}
         """By queue, where suspects return to."""
         self._look_at = 0.0
@@ -101,7 +103,7 @@ class Inbox:
                 or session.connection.lost is not None or session.channel.lost is not None
             ):  # fmt: skip
                 session = self.line.session(answer_by)
-            if not session.declared.issuperset(queues):
+            if not self._ensured.issuperset(queues):
                 self._ensure(session, queues, answer_by)
             try:
                 bell = self._bells.pop()
@@ -140,6 +142,7 @@ class Inbox:
                 with suppress(Refused):
                     self._topology.ensure_trial(session, queue, deadline)
                     self._returned[queue] = returned_name(queue)
+            self._ensured.add(queue)
 
     def _collect(self, session: Session, queues: Sequence[str], n: int, unfilled: int) -> list[Found]:
         found: list[Found] = []
@@ -265,6 +268,7 @@ class Inbox:
     def _prepare(self, session: Session) -> None:
         self.pushes.begin(session.number)
         self._left.clear()
+        self._ensured.clear()
         self._ledger.begin(session.number)
         channel = session.channel
         channel.on_deliver = partial(self.pushes.delivered, session)
@@ -292,11 +296,12 @@ class Inbox:
         """The server ended a consumer, as its queue was deleted: it is declared again."""
         queue = self.pushes.cancelled(session, tag)
         if queue is not None:
-            session.declared.discard(queue)
-            session.declared.discard(trial_name(queue))
+            session.declared.difference_update((queue, trial_name(queue)))
+            self._ensured.discard(queue)
         self._tell()
 
     def _lost(self, session: Session, error: Failure) -> None:
         if isinstance(error, Refused) and error.code == 404:
             session.declared.clear()
+            self._ensured.clear()
         self._tell()
