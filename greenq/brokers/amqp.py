@@ -77,6 +77,7 @@ class AmqpBroker(Broker):
         exchanges=("direct", "topic", "fanout", "headers"),
         broadcasts=True,
         arguments=True,
+        recognises=True,
     )
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:

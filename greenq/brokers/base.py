@@ -46,6 +46,8 @@ class Guarantees:
         exchanges: the types of exchange that it has; none if messages can only be sent to queues.
         broadcasts: a message can be sent to every worker.
         arguments: queues can be declared with arguments, not durable, or to be deleted with their consumers.
+        recognises: what was to be acknowledged under a lost lease is known when it comes back to the same
+            process: it is acknowledged then, and not handed out again.
     """
 
     survives_process: bool
@@ -63,6 +65,7 @@ class Guarantees:
     exchanges: tuple[str, ...] = ()
     broadcasts: bool = False
     arguments: bool = False
+    recognises: bool = False
 
     @property
     def hands_over(self) -> bool:

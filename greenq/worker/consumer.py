@@ -82,9 +82,9 @@ class Consumer:
         self._timeout = timeout
         self._stopping = threading.Event()
         self._quiet = threading.Event()
+        reruns = Reruns(settler, self._held, broker.guarantees.recognises)
         self.suspects = Suspects(
-            broker, store, pool, settler, runner.endings, Reruns(settler, self._held), self._begin,
-            max_deliveries, timeout,
+            broker, store, pool, settler, runner.endings, reruns, self._begin, max_deliveries, timeout,
         )  # fmt: skip
         """Those who were in flight at a death; they start in a service of their own."""
         self.ahead = Ahead(pool, prefetch, self._put_back, self._ended)

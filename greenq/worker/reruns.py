@@ -38,11 +38,15 @@ class Reruns:
 
     Parameters:
         running: what runs in this process, or is about to.
+        recognised: whether the broker itself ends what comes back although it was to be acknowledged.
     """
 
-    def __init__(self, settler: Settler, running: Callable[[], Iterable[Delivery]]) -> None:
+    def __init__(
+        self, settler: Settler, running: Callable[[], Iterable[Delivery]], recognised: bool = False
+    ) -> None:
         self._settler = settler
         self._running = running
+        self._recognised = recognised
         self._refused: OrderedDict[Key, Outcome] = OrderedDict()
         self._twins: dict[Key, Delivery] = {}
         self._missed: dict[Key, float] = {}
@@ -59,6 +63,8 @@ class Reruns:
         settlement, key = outcome.settlement, _key(outcome.delivery)
         if key is None or settlement is None or settlement.verdict not in (Verdict.ACK, Verdict.DEAD):
             return
+        if self._recognised and settlement.verdict is Verdict.ACK and key not in self._twins:
+            return  # kept for ever, it would end the next message that is sent with the same id
         nobody = Delivery(None, outcome.delivery.queue, None)  # the message itself comes again
         self._refused[key] = replace(
             outcome, delivery=nobody, settlement=replace(settlement, delivery=nobody)
