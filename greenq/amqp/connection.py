@@ -392,3 +392,4 @@ class Connection:
         self._ear.close()
         # What refers to each other here would wait for the collector, which on a quiet worker takes its time.
         self._assembler.end()
+        self._spent.clear()
