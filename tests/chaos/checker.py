@@ -90,6 +90,7 @@ def check(
     starts: dict[Run, list[Entry]] = defaultdict(list)
     gots: dict[Run, list[Entry]] = defaultdict(list)
     settled: dict[Run, list[Entry]] = defaultdict(list)
+    put_back: dict[Run, list[Entry]] = defaultdict(list)
     sent: set[str] = set()
     unsure: set[str] = set()
     ended: set[str] = set()
@@ -113,6 +114,8 @@ def check(
                 ended.add(entry.id)
             elif entry.kind == DONE and entry.note in ("ack", "dead"):
                 settled[run].append(entry)
+            elif entry.kind == DONE:
+                put_back[run].append(entry)
             elif entry.kind == LATE:
                 report.refused += 1
     report.confirmed = len(sent)
@@ -121,7 +124,7 @@ def check(
     report.lost = sorted(sent - ended - set(report.failed))
     report.strange = sorted(ended - sent - unsure)
     _judge_repeats(report, starts, gots, settled, processes, sorted(restarts), copies)
-    _time_returns(report, gots, settled, processes)
+    _time_returns(report, gots, settled, put_back, processes)
     if report.lost:
         report.problems.append(f"lost {len(report.lost)}, such as {report.lost[:3]}")
     if report.uncaused:
@@ -198,6 +201,7 @@ def _time_returns(
     report: Report,
     gots: dict[Run, list[Entry]],
     settled: dict[Run, list[Entry]],
+    put_back: dict[Run, list[Entry]],
     processes: dict[int, Process],
 ) -> None:
     """Find the slowest way back to a living process of what a dead one had.
@@ -217,6 +221,8 @@ def _time_returns(
                 continue
             if any(entry.process == held.process for entry in settled.get(run, ())):
                 continue
+            if any(e.process == held.process and e.at >= held.at for e in put_back.get(run, ())):
+                continue  # it was its queue's again when the process died
             at, kind = death
             at = max(at, min((first for first, last in lives if first < again.at <= last), default=at))
             report.slowest[kind] = max(report.slowest.get(kind, 0.0), again.at - at)

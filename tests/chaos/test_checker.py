@@ -70,6 +70,13 @@ def test_a_kill_of_who_may_have_copied_it_is_a_cause_where_there_are_copies() ->
     assert check(entries, copies=True).uncaused == [("a", 0)]
 
 
+def test_what_was_put_back_before_a_kill_did_not_return_because_of_it() -> None:
+    had = [entry("sent", 1.0, 1), entry("got", 2.0), entry("done", 2.5, note="requeue")]
+    death = entry("fault", 3.0, note="kill")
+    assert judged(*had, death, *second_run(9.0)).slowest == {}
+    assert judged(*had, entry("got", 2.7), death, *second_run(9.0)).slowest == {"kill": 6.0}
+
+
 def test_a_kill_after_the_settlement_is_no_cause() -> None:
     report = judged(*first_run(settled=True), entry("fault", 3.0, note="kill"), *second_run())
     assert report.uncaused == [("a", 0)]
