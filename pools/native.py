@@ -18,7 +18,7 @@ from typing import Any
 
 from pools.wakeup import current_hub, doorbell
 
-__all__ = ["Lock", "NativeThread", "Signal", "current", "get_ident", "original", "run", "start"]
+__all__ = ["Lock", "NativeThread", "Signal", "current", "get_ident", "is_native", "original", "run", "start"]
 
 RUNNERS = 16
 """How many native threads `run` starts at most, for the whole process."""
@@ -51,6 +51,12 @@ native thread could come between taking a lock there and the ``with`` block that
 """
 get_ident: Callable[[], int] = original("_thread", "get_ident")
 """The identifier of the native thread that calls, also where `threading.get_ident` tells green ones apart."""
+
+
+def is_native() -> bool:
+    """Whether the calling thread may block: it has no hub, and runs no task of the process's event loop."""
+    taskcalls = sys.modules.get("pools.taskcalls")
+    return current_hub() is None and (taskcalls is None or taskcalls.current_call() is None)
 
 
 class Signal:

@@ -85,6 +85,8 @@ class Link:
             ) from error
         self.send = self._wire.send
         """Send packed commands; see `Wire.send`."""
+        self.send_beside = self._wire.send_beside
+        """The same while another thread waits for what comes; see `Wire.send_beside`."""
         try:
             self._greet(deadline)
         except BaseException:
@@ -192,6 +194,7 @@ class Link:
                 return False
             if type(reply) in PUSHES:
                 self.pushes.append(reply)
+                self.used = time.monotonic()  # it is alive: no need to look
         return True
 
     def _no_redis(self, error: Exception) -> Failure:

@@ -1,9 +1,10 @@
-"""Hear of results as they are stored: one connection and one native thread for all waiters of a process."""
+"""Hear of results as they are stored: one connection and one reader for all waiters of a process."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -11,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from greenq.redis.address import Address
-from greenq.redis.failures import Closed, Failure, Late, refusal
+from greenq.redis.failures import Closed, Failure, Late, Unreachable, refusal
 from greenq.redis.link import Link
 from greenq.redis.opening import open_link
 from greenq.redis.resp import PUSHES, ReplyError, pack
 from pools import native
 
-__all__ = ["Question", "Subscriber"]
+__all__ = ["LARGE", "Question", "Subscriber"]
 
 log = logging.getLogger("greenq.results")
 
@@ -40,7 +41,7 @@ class Question:
     """What a waiter asks as it subscribes, answered on the same connection: so nothing falls in between.
 
     Parameters:
-        answered: called in the reader's thread with what is stored, or with nothing if that cannot be told.
+        answered: called by whoever reads, with what is stored, or with nothing if that cannot be told.
 
     Attributes:
         error: why it cannot be told.
@@ -81,8 +82,11 @@ class Question:
 class Subscriber:
     """Subscribes to keys, and tells what is published there.
 
+    A native thread that waits alone reads itself: that spares each result the way through another thread.
+    As soon as there are others, or whoever waits must let green threads run, a thread reads for them all.
+
     Parameters:
-        heard: called with keys and what was stored there, in the reader's thread.
+        heard: called with keys and what was stored there, by whoever reads.
         wanted: the keys that somebody waits for; asked when a lost connection was made again.
         read: reads whole values over another connection.
     """
@@ -101,7 +105,12 @@ class Subscriber:
         self._whole = read
         self._lock = native.Lock()
         self._link: Link | None = None
-        self._running = False
+        self._reader: object = None
+        """Stands for the one who reads; None while nobody does."""
+        self._others: set[object] = set()
+        """Stand for those who wait while somebody else reads."""
+        self._called_until = 0.0
+        """Until when a thread that was started may take to read."""
         self._closed = False
         self._subscribed: set[str] = set()
         self._idle: dict[str, None] = {}
@@ -129,12 +138,8 @@ class Subscriber:
                 self._idle.pop(key, None)
             if self._link is None:
                 self._pending.append(question)
-                start, self._running = not self._running, True
             else:
                 self._send(self._link, [question])
-                start = False
-        if start:
-            native.start(self._read, "greenq-results")
 
     def _send(self, link: Link, questions: Sequence[Question]) -> None:
         """Subscribe and ask; the lock is held, so that answers come in the order of `_asked`."""
@@ -146,13 +151,64 @@ class Subscriber:
         try:
             self._subscribed.update(new)
             self._asked.extend(questions)
-            link.send(b"".join(data), time.monotonic() + CONNECT_WITHIN)
+            link.send_beside(b"".join(data))
         except Failure:
             link.interrupt()  # the reader connects and asks again
         except BaseException:
             # An interrupt from outside must not leave a question that was not sent among those that were.
             link.interrupt()
             raise
+
+    def wait(self, signal: native.Signal, deadline: float, alone: bool) -> bool:
+        """Wait until `deadline`, on the monotonic clock, for a signal that reading sets; True if it was set.
+
+        Parameters:
+            alone: the calling thread may read itself, if it is a native one and nobody else reads.
+        """
+        alone = alone and native.is_native()
+        me = object()
+        try:
+            while not signal.is_set and (left := deadline - time.monotonic()) > 0:
+                with self._lock:
+                    self._others.add(me)
+                    if alone and self._reader is None:
+                        self._others.discard(me)
+                        self._reader = me
+                    start = self._lacks_reader()
+                if self._reader is me:
+                    self._read(signal, deadline)
+                    break
+                if start:
+                    native.start(self._read_for_all, "greenq-results")
+                # Whoever read may have been ended from outside: look again now and then.
+                signal.wait(min(left, LOOK_EVERY))
+        except BaseException as error:
+            link = self._link
+            if self._reader is me and link is not None:
+                # Half of an answer may be lost, and the next one be taken for it: begin anew.
+                self._interrupted(link, Unreachable(f"the one who read was interrupted: {error!r:.80}"))
+            raise
+        finally:
+            self._stop_reading(me)
+        return signal.is_set
+
+    def _lacks_reader(self) -> bool:
+        """Whether a thread is to be started, as some wait and nobody reads; the lock is held."""
+        now = time.monotonic()
+        if self._reader is not None or not self._others or now < self._called_until:
+            return False
+        self._called_until = now + LOOK_EVERY
+        return True
+
+    def _stop_reading(self, me: object) -> None:
+        """Wait no more; if it was the reader, another one reads for those who still wait."""
+        with self._lock:
+            self._others.discard(me)
+            if self._reader is me:
+                self._reader = None
+            start = self._lacks_reader()
+        if start:
+            native.start(self._read_for_all, "greenq-results")
 
     def leave(self, keys: Iterable[str]) -> None:
         """Nobody waits for these any more: unsubscribe, but not at once."""
@@ -166,9 +222,7 @@ class Subscriber:
             self._subscribed.difference_update(dropped)
             for at in range(0, len(dropped), KEPT):
                 with contextlib.suppress(Failure):
-                    self._link.send(
-                        pack("UNSUBSCRIBE", *dropped[at : at + KEPT]), time.monotonic() + CONNECT_WITHIN
-                    )
+                    self._link.send_beside(pack("UNSUBSCRIBE", *dropped[at : at + KEPT]))
 
     def close(self) -> None:
         """End the connection and the thread. Idempotent."""
@@ -179,15 +233,30 @@ class Subscriber:
 
     # ── the reader ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self) -> None:
+    def _read_for_all(self) -> None:
+        """The thread's life: from then on it reads as long as somebody waits or the connection lasts."""
+        me = object()
+        with self._lock:
+            self._called_until = 0.0
+            if self._reader is not None:
+                return
+            self._reader = me
+        try:
+            self._read(None, math.inf)
+        finally:
+            self._stop_reading(me)
+
+    def _read(self, signal: native.Signal | None, deadline: float) -> None:
+        """Read until closed, or until the signal is set or `deadline` is over."""
         pause = PAUSE_FIRST
         while not self._closed:
-            link = None
+            link = self._link
             try:
-                link = open_link(self._address, time.monotonic() + CONNECT_WITHIN, off_hub=True)
-                self._resume(link)
-                pause = PAUSE_FIRST
-                self._listen(link)
+                if link is None:
+                    link = open_link(self._address, time.monotonic() + CONNECT_WITHIN, off_hub=True)
+                    self._resume(link)
+                    pause = PAUSE_FIRST
+                self._listen(link, signal, deadline)
             except Failure as error:
                 if self._interrupted(link, error):
                     return
@@ -195,7 +264,10 @@ class Subscriber:
                 log.exception("the reader of results goes on after an error of its own")
                 if self._interrupted(link, Failure(f"the reader of results failed: {error!r:.300}")):
                     return
-            native.Signal().wait(pause)
+            left = deadline - time.monotonic()
+            if left <= 0 or (signal is not None and signal.is_set):
+                return
+            (signal or native.Signal()).wait(min(pause, left))
             pause = min(pause * 2, PAUSE_MOST)
         self._interrupted(None, Closed("it was closed"))
 
@@ -222,19 +294,21 @@ class Subscriber:
                 self._pending = [*again, *self._pending]
             ends = self._closed or (not self._pending and not self._wanted())
             if ends:
-                self._running = False
+                self._reader = None
         if link is not None:
             link.close()
         for question in failed:
             question.fail(error)
         return ends
 
-    def _listen(self, link: Link) -> None:
+    def _listen(self, link: Link, signal: native.Signal | None, deadline: float) -> None:
         silent = False
-        while not self._closed:
+        while not self._closed and (signal is None or not signal.is_set):
             try:
-                reply = link.next(time.monotonic() + LOOK_EVERY)
+                reply = link.next(min(deadline, time.monotonic() + LOOK_EVERY))
             except Late:
+                if time.monotonic() >= deadline:
+                    return
                 if silent:
                     raise
                 silent = True

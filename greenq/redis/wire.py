@@ -36,11 +36,25 @@ class Wire:
         """
         try:
             self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            sent = self.socket.send(data)
-            if sent < len(data):
-                self.socket.sendall(data[sent:])
+            self._put(data)
         except (OSError, ssl.SSLError, ValueError) as error:
             raise self._lost(error, "takes nothing") from error
+
+    def send_beside(self, data: bytes) -> None:
+        """Send everything while another thread receives: its deadline stays as it is, and holds here, too.
+
+        Raises:
+            Late, Unreachable: some of it may have arrived; the connection is of no more use.
+        """
+        try:
+            self._put(data)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise self._lost(error, "takes nothing") from error
+
+    def _put(self, data: bytes) -> None:
+        sent = self.socket.send(data)
+        if sent < len(data):
+            self.socket.sendall(data[sent:])
 
     def receive(self, deadline: float) -> bytes:
         """Wait until `deadline` for the next bytes, of which there is at least one.

@@ -29,7 +29,7 @@ from greenq.redis.settling import (
     lasting,
     settle,
 )
-from greenq.redis.subscriber import Question, Subscriber
+from greenq.redis.subscriber import LARGE, Question, Subscriber
 from greenq.results.base import GROUP, ResultStore
 from greenq.results.waiting import Waiters
 from greenq.serverfailures import Translation
@@ -321,10 +321,11 @@ class RedisStore(ResultStore):
                     waiter.signal.set()
 
             question = Question(keys, answered)
+            alone = len(keys) <= LARGE
             subscriber.ask(question)
             # Be the wait ever so short: what is there already is told.
-            told = waiter.signal.wait(max(0.0, deadline - time.monotonic())) or question.signal.wait(
-                self._timeout
+            told = subscriber.wait(waiter.signal, deadline, alone) or subscriber.wait(
+                question.signal, time.monotonic() + self._timeout, alone
             )
             if not told:
                 raise Late("it did not answer in time")
