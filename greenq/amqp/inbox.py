@@ -19,13 +19,13 @@ from greenq.amqp.address import Address
 from greenq.amqp.failures import Failure, Refused
 from greenq.amqp.held import Ledger
 from greenq.amqp.line import Line, Session
-from greenq.amqp.pushing import Found, Pushes
+from greenq.amqp.pushing import Found, Pushes, new_found
 from greenq.amqp.topology import Topology, returned_name, trial_name
 from greenq.errors import BrokerError
 from pools import native
 from pools.bell import Bell
 
-__all__ = ["Found", "Inbox"]
+__all__ = ["Inbox"]
 
 MOST = 1000
 """Messages that are asked for in one go."""
@@ -41,9 +41,6 @@ CALM = 5.0
 """Seconds for which nothing is pushed after what was pushed has waited for a slot."""
 LAST = 1.0
 """Seconds that the server may take to say that nothing more is on its way."""
-
-_found = partial(tuple.__new__, Found)
-"""Makes one without a call of Python code, which its own constructor is."""
 
 
 class Inbox:
@@ -65,7 +62,9 @@ class Inbox:
         self._timeout = timeout
         self._lock = native.Lock()
         self.slots = 0
-        self.pushes = Pushes(ledger, self._tell, lambda: bool(self._waiting) or not self._full)
+        self.pushes = Pushes(ledger, self._tell, lambda: not self._full)
+        self._waiting = self.pushes.listeners
+        """Whose `take` waits now."""
         self.on_neglected: Callable[[], None] = lambda: None
         self._leaving = False
         self._ensured: set[str] = set()
@@ -78,7 +77,6 @@ class Inbox:
         """By the server's queue, how many messages the last answer saw there."""
         self._gets: dict[str, bytes] = {}
         """By the server's queue, the frame that asks for one message."""
-        self._waiting: list[Bell] = []
         self._bells: list[Bell] = []
         """Of those that waited before."""
         self._woken = False
@@ -188,7 +186,7 @@ class Inbox:
             for method, payload, header, body in answers:
                 if method == methods.GET_OK:
                     tag, redelivered = unpack_from(">QB", payload, 4)
-                    found.append(_found((session.number, tag, queue, bool(redelivered), header, body)))
+                    found.append(new_found((session.number, tag, queue, bool(redelivered), header, body)))
             last = answers[-1]
             left = unpack_from(">I", last[1], len(last[1]) - 4)[0] if last[0] == methods.GET_OK else 0
             self._left[source] = left
@@ -258,10 +256,9 @@ class Inbox:
         return self.pushes.counts()
 
     def _tell(self) -> None:
-        if self._waiting:
-            with self._lock:
-                for bell in self._waiting:
-                    bell.ring()
+        with self._lock:
+            for bell in self._waiting:
+                bell.ring()
 
     # ── in the connection's thread ───────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
-from struct import unpack_from
+from functools import partial
+from struct import Struct
 from typing import NamedTuple
 
 from greenq.amqp import methods
@@ -18,8 +19,9 @@ from greenq.amqp.failures import Failure
 from greenq.amqp.held import Ledger
 from greenq.amqp.line import Session
 from pools import native
+from pools.bell import Bell
 
-__all__ = ["Found", "Pushes"]
+__all__ = ["Found", "Pushes", "new_found"]
 
 REMEMBERED = 8
 """Consumers that were cancelled and may still bring what was on its way."""
@@ -36,24 +38,30 @@ class Found(NamedTuple):
     body: bytes
 
 
+new_found = partial(tuple.__new__, Found)
+"""Makes one without a call of Python code, which its own constructor is."""
+_end_of_deliver = Struct(">QB").unpack_from
+
+
 class Pushes:
     """The consumers of a session, and what they brought.
 
     Parameters:
-        tell: called when something has come; must not wait.
+        tell: called when something has come and there are `listeners`; must not wait.
+        has_room: whether there is room for what a passing consumer brings though nobody listens.
 
     Attributes:
         brought: by queue, what has come and nobody has taken yet.
         passing: by the server's queue, the consumer that waits there for one message.
         quota: how many deliveries those that stay may have out together.
         refuses: whether everything goes back that comes.
-        wants: asked whether there is room for what a passing consumer brings.
+        listeners: those who wait for something to come.
     """
 
-    def __init__(self, ledger: Ledger, tell: Callable[[], None], wants: Callable[[], bool]) -> None:
+    def __init__(self, ledger: Ledger, tell: Callable[[], None], has_room: Callable[[], bool]) -> None:
         self._ledger = ledger
         self._tell = tell
-        self._wants = wants
+        self._has_room = has_room
         self._lock = native.Lock()
         self._names = itertools.count(1)
         self._number = 0
@@ -66,6 +74,7 @@ class Pushes:
         self.passing: dict[str, str] = {}
         self.quota = 0
         self.refuses = False
+        self.listeners: list[Bell] = []
 
     def begin(self, number: int) -> None:
         """A new session has begun."""
@@ -176,20 +185,24 @@ class Pushes:
 
     def delivered(self, session: Session, payload: bytes, header: bytes, body: bytes) -> None:
         """Take in one message."""
-        tag, at = methods.read_short(payload, 4)
-        number, redelivered = unpack_from(">QB", payload, at)
+        at = 5 + payload[4]
+        tag = payload[5:at].decode()  # as `methods.read_short` does, for each message and so without a call
+        number, redelivered = _end_of_deliver(payload, at)
+        passes = False
         with self._lock:
             queue = self._queues.get(tag)
             stays = tag in self._staying
-            passes = not stays and tag in self.passing.values()
-            if passes:
-                self.passing = {source: other for source, other in self.passing.items() if other != tag}
-            # It was on its way when its consumer was cancelled, and nobody has room for it.
-            unwanted = queue is None or self.refuses or not (stays or tag in self._former or self._wants())
             # Noted also if it goes back: an acknowledgement of all up to a later tag must not meet it.
             self._ledger.arrived(session.number, number, stays)
+            unwanted = queue is None or self.refuses
+            if not stays:
+                passes = tag in self.passing.values()
+                if passes:
+                    self.passing = {source: other for source, other in self.passing.items() if other != tag}
+                # It was on its way when its consumer was cancelled, and nobody has room for it.
+                unwanted = unwanted or not (tag in self._former or self.listeners or self._has_room())
             if queue is not None and not unwanted:
-                found = Found(session.number, number, queue, bool(redelivered), header, body)
+                found = new_found((session.number, number, queue, bool(redelivered), header, body))
                 try:
                     self.brought[queue].append(found)
                 except KeyError:
@@ -200,7 +213,8 @@ class Pushes:
             with self._ledger.lock:
                 self._ledger.forget((number,))
                 session.connection.send(session.channel, methods.nack(1, number))
-        self._tell()
+        if self.listeners:
+            self._tell()
 
     def cancelled(self, session: Session, tag: str) -> str | None:
         """The server ended a consumer, as its queue was deleted; which queue that was."""

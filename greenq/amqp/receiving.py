@@ -11,7 +11,8 @@ from dataclasses import replace
 from greenq.amqp.envelope import Unreadable, attempts_of, due_of, unpack
 from greenq.amqp.failures import Failure
 from greenq.amqp.held import Ledger
-from greenq.amqp.inbox import Found, Inbox
+from greenq.amqp.inbox import Inbox
+from greenq.amqp.pushing import Found
 from greenq.amqp.settling import Settler
 from greenq.errors import BrokerError
 from greenq.message import Delivery, Settlement, Verdict

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from greenq.brokers.base import Broker
 from greenq.errors import GreenqError
@@ -19,7 +19,7 @@ from greenq.worker.gate import Gate
 from greenq.worker.reach import Reach
 from greenq.worker.reruns import Reruns
 from greenq.worker.runner import Runner
-from greenq.worker.runs import GIVEN_UP, LIMIT, SHUTDOWN, TERMINATED, BatchRun, Run, deliveries_of
+from greenq.worker.runs import GIVEN_UP, LIMIT, SHUTDOWN, TERMINATED, BatchRun, Observer, Run, deliveries_of
 from greenq.worker.settler import Settler
 from greenq.worker.suspects import Suspects
 from pools.base import Call, Pool
@@ -38,16 +38,6 @@ PAUSED_LOOK = 0.25
 """Seconds between looks whether a queue is resumed while all are paused."""
 AWAY_FIRST, AWAY_MOST = 0.1, 2.0
 """Seconds between attempts while the broker is away: doubled each time, up to the most."""
-
-
-class Observer(Protocol):
-    """Is told what happens to deliveries, while somebody wants to know."""
-
-    def received(self, deliveries: Sequence[Delivery]) -> None:
-        """These have been fetched."""
-
-    def started(self, runs: Sequence[Run]) -> None:
-        """These are about to start."""
 
 
 class Consumer:
@@ -99,6 +89,7 @@ class Consumer:
         self._apart = False
         """Whether suspects wait, which take none."""
         self._prefetch = prefetch or 0
+        self._slots = pool.capacity + self._prefetch
         self.started = 0
         self.gate: Gate | None = None
         """Asked before a start, where tasks have limits."""
@@ -164,7 +155,7 @@ class Consumer:
         if self._may_push:
             self._apart = self._apart and bool(len(self.suspects))
             pushes = not self._apart and self.on_idle is None
-            self._broker.slots = self._pool.capacity + self._prefetch if pushes else 0
+            self._broker.slots = self._slots if pushes else 0
         deliveries = self._broker.fetch(self._queues, room, timeout) if self._queues else []
         if self._unreached:
             self._unreached = False
@@ -185,6 +176,9 @@ class Consumer:
         if self._gathers:
             normal = self.batches.take(normal)
         self.ahead.runs.extend(self._runs_of(normal))
+        if not deliveries:
+            # Whoever embeds the pool may have resized it.
+            self._slots = self._pool.capacity + self._prefetch
         if not deliveries and self.on_idle is not None and not self.running() and not len(self.suspects):
             if len(self.batches):
                 self.batches.hurry()
@@ -348,6 +342,11 @@ class Consumer:
         """Fetch from these queues from now on, most important first."""
         self._queues = list(queues)
         self._broker.wake()
+
+    def room_for(self, slots: int) -> None:
+        """The pool has so many slots from now on."""
+        self._slots = slots + self._prefetch
+        self._settler.room_for(slots)
 
     def stop(self) -> None:
         """Fetch nothing more; what runs goes on."""

@@ -69,7 +69,7 @@ class Remote:
         if (bounds := settings.worker.autoscale) is not None:
             most, least = bounds_of(bounds)
             self._autoscale = Autoscale(
-                parts.pool, parts.broker, parts.consumer, most, least, parts.settler.room_for
+                parts.pool, parts.broker, parts.consumer, most, least, parts.consumer.room_for
             )
             self.state.autoscaler = self._autoscale
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from greenq.message import Delivery
 from greenq.worker.handlers import Handler, limits_of
 
-__all__ = ["GIVEN_UP", "LIMIT", "SHUTDOWN", "TERMINATED", "BatchRun", "Run", "deliveries_of"]
+__all__ = ["GIVEN_UP", "LIMIT", "SHUTDOWN", "TERMINATED", "BatchRun", "Observer", "Run", "deliveries_of"]
 
 LIMIT, SHUTDOWN, GIVEN_UP, TERMINATED = "limit", "shutdown", "given up", "terminated"
 """Why a run is ended from outside: its hard limit, the worker's stop, a stop that could not end it, or that
@@ -62,3 +63,13 @@ class BatchRun(Run):
 def deliveries_of(run: Run) -> Sequence[Delivery]:
     """What runs there."""
     return run.deliveries if isinstance(run, BatchRun) else (run.delivery,)
+
+
+class Observer(Protocol):
+    """Is told what happens to deliveries, while somebody wants to know."""
+
+    def received(self, deliveries: Sequence[Delivery]) -> None:
+        """These have been fetched."""
+
+    def started(self, runs: Sequence[Run]) -> None:
+        """These are about to start."""

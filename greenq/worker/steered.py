@@ -190,7 +190,7 @@ class Steered:
         self._resized(size)
 
     def _resized(self, size: int) -> None:
-        self._parts.settler.room_for(size)
+        self._parts.consumer.room_for(size)
 
     def restart(self) -> None:
         replace = self._parts.replace()
