@@ -67,7 +67,7 @@ class AmqpBroker(Broker):
             "A lease is the connection: what a process held returns as soon as the server misses it.",
             "Priorities exist in queues made with x-max-priority (max_priority in the address) only.",
             "A task that runs longer than the server's consumer_timeout is delivered again.",
-            "What is requeued, or died while it was tried, goes to the end of its queue.",
+            "What is requeued goes to the end of its queue.",
             "Without its management plugin the server does not list its queues: those of the configuration "
             "and of this process are shown, without priorities, and leased counts this process's deliveries.",
         ),
