@@ -260,7 +260,10 @@ class AmqpStage(Stage):
 
     def connections(self) -> int:
         server = psutil.Process(self.server.process.pid)
-        ends = [end for one in server.children(recursive=True) for end in one.net_connections("tcp")]
+        ends = []
+        for one in server.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a helper of the server's that has just ended
+                ends += one.net_connections("tcp")
         return sum(end.laddr.port == self.server.port and bool(end.raddr) for end in ends)
 
     def close(self) -> None:
