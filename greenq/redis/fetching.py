@@ -27,8 +27,6 @@ from pools import native
 
 __all__ = ["Fetcher"]
 
-TRACKED = ("CLIENT", "CACHING", "YES")
-"""Goes before the one command whose keys the server is to watch."""
 KEPT = 4
 """Idle connections that are kept for each world; one is enough for a worker."""
 
@@ -182,7 +180,7 @@ class Fetcher:
         fetch = ("EVALSHA", FETCH.sha, len(declared), *declared, *given)
         before = arm and self._asks_first
         try:
-            reply, left = self._ask(link, fetch, plan.watch if arm else None, before)
+            reply, left = self._ask(link, fetch, plan.watch if arm else b"", before)
         except BaseException:
             self._doubtful.append((first, first + n))
             raise
@@ -207,27 +205,22 @@ class Fetcher:
             self._asks_first = due is not None or not (told or deliveries)
         return due, deliveries, told
 
-    def _ask(
-        self, link: Link, fetch: tuple[Any, ...], watch: tuple[Any, ...] | None, before: bool
-    ) -> tuple[Any, Any]:
+    def _ask(self, link: Link, fetch: tuple[Any, ...], watch: bytes, before: bool) -> tuple[Any, Any]:
         """Let the server take, and look after that, or `before`, at what it is to watch.
 
         Returns:
             The replies to both; None for the second if it was not asked.
         """
         deadline = time.monotonic() + self._timeout
-        if watch is None:
-            commands: Sequence[tuple[Any, ...]] = (fetch,)
-            data = pack_one(fetch)
-        else:
-            commands = (TRACKED, watch, fetch) if before else (fetch, TRACKED, watch)
-            data = pack_all(commands)
-        replies = link.exchange(data, len(commands), deadline)
+        data, count = pack_one(fetch), 3 if watch else 1
+        if watch:
+            data = watch + data if before else data + watch
+        replies = link.exchange(data, count, deadline)
         at, look = (2, 1) if before else (0, -1)
         if type(replies[at]) is ReplyError and str(replies[at]).startswith("NOSCRIPT"):
-            loads = [("SCRIPT", "LOAD", source) for source in SOURCES]
-            replies = link.call([*loads, *commands], deadline)[len(loads) :]
-        return replies[at], None if watch is None else replies[look]
+            loads = pack_all([("SCRIPT", "LOAD", source) for source in SOURCES])
+            replies = link.exchange(loads + data, len(SOURCES) + count, deadline)[len(SOURCES) :]
+        return replies[at], replies[look] if watch else None
 
     def _deliveries(self, reply: list[Any], number: int, places: Sequence[tuple[str, str]]) -> list[Delivery]:
         deliveries = []

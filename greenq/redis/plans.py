@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from greenq.redis.keys import Keys
+from greenq.redis.resp import pack_all
 
 __all__ = ["Part", "Plan"]
+
+
+TRACKED = ("CLIENT", "CACHING", "YES")
+"""Goes before the one command whose keys the server is to watch."""
 
 
 class Part:
@@ -36,4 +41,5 @@ class Plan:
         self.strict: list[Any] = []
         for part in self.parts:
             self.strict += [part.delayed, 1 << 30, len(part.lists), *part.lists]
-        self.watch = ("EXISTS", *(name for part in self.parts for name in (part.delayed, *part.lists)))
+        names = (name for part in self.parts for name in (part.delayed, *part.lists))
+        self.watch = pack_all((TRACKED, ("EXISTS", *names)))

@@ -11,12 +11,13 @@ import pytest
 
 from greenq.brokers.redis import RedisBroker
 from greenq.message import Delivery, Verdict
-from greenq.redis import fetching
 from greenq.redis.link import Link
-from greenq.redis.resp import pack_all
+from greenq.redis.plans import TRACKED
+from greenq.redis.resp import pack_one
 from greenq.testing.messages import PATIENCE, ids, make, many, settle, until
 from tests.servers import RedisServer, shared_redis
 
+LOOK = pack_one(TRACKED)
 LONG = 30.0
 """Seconds that a fetch may wait; it must not come to that."""
 
@@ -118,16 +119,16 @@ def test_what_comes_between_taking_and_looking_is_found(
     exchange = Link.exchange
     came = iter(many(3))
 
-    def in_two_parts(link: Link, data: Any, count: int, deadline: float, sure: bool = False) -> list[Any]:
-        if type(data) is bytes or data[0][0] != "EVALSHA":
-            return exchange(link, data if type(data) is bytes else pack_all(data), count, deadline, sure)
-        first = exchange(link, pack_all(data[:1]), 1, deadline)
+    def in_two_parts(link: Link, data: bytes, count: int, deadline: float, sure: bool = False) -> list[Any]:
+        take, look, rest = data.partition(LOOK)
+        if not look or not take:
+            return exchange(link, data, count, deadline, sure)
+        first = exchange(link, take, 1, deadline)
         monkeypatch.setattr(Link, "exchange", exchange)
         broker.publish([message for _, message in zip(range(1), came, strict=False)], PATIENCE)
         monkeypatch.setattr(Link, "exchange", in_two_parts)
-        return first + exchange(link, pack_all(data[1:]), len(data) - 1, deadline)
+        return first + exchange(link, look + rest, count - 1, deadline)
 
-    monkeypatch.setattr(fetching, "pack_all", list)
     monkeypatch.setattr(Link, "exchange", in_two_parts)
     taken: list[Delivery] = []
     while len(taken) < 3:
