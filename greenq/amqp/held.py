@@ -43,7 +43,8 @@ class Ledger:
         self.lock = native.Lock()
         self._name = os.urandom(8).hex()
         self._held: dict[Token, Held] = {}
-        self._tags: dict[int, Held | None] = {}
+        self.tags: dict[int, Held | None] = {}
+        """What is outstanding, in the server's order; to be changed under `lock`."""
         self._session = 0
         self._orphans: dict[Key, Held] = {}
         self._finished: OrderedDict[Key, None] = OrderedDict()
@@ -61,7 +62,7 @@ class Ledger:
             if session == self._session:
                 return
             self._session = session
-            self._tags.clear()
+            self.tags.clear()
             self._others = None
             for held in self._held.values():
                 if held.key is not None:
@@ -71,7 +72,7 @@ class Ledger:
         """Something came that nobody has looked at yet; `pushed` by a consumer that stays."""
         with self.lock:
             if session == self._session:
-                self._tags[tag] = None
+                self.tags[tag] = None
                 if self._others is not None and not pushed:
                     self._others.add(tag)
 
@@ -79,7 +80,7 @@ class Ledger:
         """Count from now on what consumers bring that stay."""
         with self.lock:
             if self._others is None:
-                self._others = set(self._tags)
+                self._others = set(self.tags)
 
     def tell_together(self) -> None:
         """There is no such consumer any more."""
@@ -91,10 +92,10 @@ class Ledger:
         with self.lock:
             others = self._others
             if others is None:
-                return 0, len(self._tags)
+                return 0, len(self.tags)
             if others:
-                others.intersection_update(self._tags)
-            return len(self._tags) - len(others), len(others)
+                others.intersection_update(self.tags)
+            return len(self.tags) - len(others), len(others)
 
     # ── deliveries ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -106,7 +107,7 @@ class Ledger:
         with self.lock:
             self._held[held.token] = held
             if session == self._session:
-                self._tags[tag] = held
+                self.tags[tag] = held
             elif key is not None:
                 self._orphans[key] = held
         return held.token
@@ -122,7 +123,7 @@ class Ledger:
             if held is None or session != self._session:
                 return None
             held.session, held.tag = session, tag
-            self._tags[tag] = held
+            self.tags[tag] = held
             return "runs"
 
     def take(self, tokens: Iterable[Any], lent: native.Signal | None = None) -> list[Held | None]:
@@ -170,13 +171,13 @@ class Ledger:
 
     def move(self, held: Held, tag: int) -> None:
         """The server calls it by another tag now; the lock is held."""
-        self._tags.pop(held.tag, None)
+        self.tags.pop(held.tag, None)
         held.tag = tag
-        self._tags[tag] = held
+        self.tags[tag] = held
 
     def valid(self, held: Held) -> bool:
         """Whether the server still knows it as ours."""
-        return held.session == self._session and held.tag in self._tags
+        return held.session == self._session and held.tag in self.tags
 
     def ends(self, tags: set[int]) -> list[tuple[int, bool]]:
         """What to acknowledge so that `tags` are: each tag, and whether all before it are meant too.
@@ -184,7 +185,7 @@ class Ledger:
         The lock is held.
         """
         contiguous = 0
-        for tag in self._tags:
+        for tag in self.tags:
             if tag not in tags:
                 break
             contiguous = tag
@@ -192,13 +193,13 @@ class Ledger:
         for tag in sorted(tags):
             if tag > contiguous:
                 ends.append((tag, False))
-            self._tags.pop(tag, None)
+            self.tags.pop(tag, None)
         return ends
 
     def forget(self, tags: Iterable[int]) -> None:
         """They are no longer outstanding; the lock is held."""
         for tag in tags:
-            self._tags.pop(tag, None)
+            self.tags.pop(tag, None)
 
     def still_held(self, held: Held, ended: bool) -> bool:
         """Whether the server still knows it as ours; if not, it is lost (see `lose`)."""
@@ -219,7 +220,7 @@ class Ledger:
         """
         found: list[Held | None] = []
         with self.lock:
-            session, tags = self._session, self._tags
+            session, tags = self._session, self.tags
             for token, over in zip(tokens, ended, strict=True):
                 try:
                     held = self._held.pop(token, None)
@@ -260,9 +261,9 @@ class Ledger:
         """Forget everything: what was handed out, and every outstanding tag."""
         with self.lock:
             held = [one for one in self._held.values() if self.valid(one)]
-            tags = list(self._tags)
+            tags = list(self.tags)
             self._held.clear()
-            self._tags.clear()
+            self.tags.clear()
             self._orphans.clear()
             for one in held:
                 self.gave_back(one.key)

@@ -69,8 +69,8 @@ class Inbox:
         self._leaving = False
         self._ensured: set[str] = set()
         """Queues that are there, and where their suspects return to if they return apart."""
-        self._returned: dict[str, str] = {}
-        """By queue, where suspects return to."""
+        self._mains: dict[str, str] = {}
+        """By where suspects return to, the queue that they belong to."""
         self._look_at = 0.0
         self._calm_until = 0.0
         self._left: dict[str, int] = {}
@@ -91,7 +91,8 @@ class Inbox:
             Failure: the connection was lost.
             BrokerError: a queue cannot be used.
         """
-        self._full = self.pushes.refuses = False
+        pushes = self.pushes
+        self._full = pushes.rests = pushes.refuses = False
         unfilled = 0
         while True:
             answer_by = time.monotonic() + self._timeout
@@ -113,9 +114,9 @@ class Inbox:
                 found = self._collect(session, queues, n, unfilled)
                 if found:
                     self._full = len(found) >= n
-                    if len(self.pushes.passing) > n - len(found):
+                    if len(pushes.passing) > n - len(found):
                         # Let nothing more be pushed than can be started.
-                        self.pushes.wait_no_more(session)
+                        pushes.wait_no_more(session)
                     return found
                 if self._woken or time.monotonic() >= deadline:
                     self._woken = False
@@ -134,62 +135,56 @@ class Inbox:
         for queue, problem in self._topology.ensure(session, queues, deadline).items():
             raise BrokerError(f"the queue {queue!r:.80} cannot be used: {problem}")
         for queue in queues:
-            self._returned.pop(queue, None)
+            self._mains.pop(returned_name(queue), None)
             if self._topology.returns_apart(queue):
                 # Where we may not make it nobody else charges deaths either, and nothing returns.
                 with suppress(Refused):
                     self._topology.ensure_trial(session, queue, deadline)
-                    self._returned[queue] = returned_name(queue)
+                    self._mains[returned_name(queue)] = queue
             self._ensured.add(queue)
 
     def _collect(self, session: Session, queues: Sequence[str], n: int, unfilled: int) -> list[Found]:
-        found: list[Found] = []
+        """What has come, and what there is to ask for; `unfilled` slots the server would not push into."""
+        pushes, found, sources = self.pushes, list[Found](), queues
         now = time.monotonic()
-        if self._returned and now >= self._look_at:
+        if self._mains and now >= self._look_at:
             self._look_at = now + LOOK
-            self._ask_for_returned(session, queues, n, found)
-        pushes = self.pushes
+            sources = [*self._returns(queues), *queues]
         if len(queues) == 1 and self.slots >= PUSH_FROM and now >= self._calm_until:
             if pushes.quota != self.slots:
-                self._let_push(session, queues[0], n - len(found))
+                self._let_push(session, queues[0], n)
         elif pushes.quota:
             pushes.leave(session)
-        for queue in queues:
-            brought = pushes.brought.get(queue)
-            while brought and len(found) < n:
-                one = brought.popleft()
-                if one.session == session.number:
-                    found.append(one)
-            if not pushes.quota:
-                if queue not in pushes.passing:
-                    self._ask(session, queue, queue, n, found)
-            elif unfilled:
-                self._ask(session, queue, queue, min(n, len(found) + unfilled), found)
+        for source in sources:
+            queue, most = self._mains.get(source), n
+            if queue is None:
+                queue = source
+                if pushes.brought.get(queue):
+                    found += pushes.take(session.number, queue, n - len(found))
+                if pushes.quota:
+                    most = min(n, len(found) + unfilled)
+            if source in pushes.passing:
+                continue
+            frame = self._gets.get(source)
+            if frame is None:
+                frame = self._gets[source] = methods.get(1, source)
+            # Asked as often as it is known to have messages.
+            left = self._left.get(source, 0) or 1
+            while left and len(found) < most:
+                count = min(most - len(found), left, MOST)
+                answers = session.call(frame * count, count, time.monotonic() + self._timeout)
+                for method, payload, header, body in answers:
+                    if method == methods.GET_OK:
+                        tag, redelivered = unpack_from(">QB", payload, 4)
+                        found.append(new_found((session.number, tag, queue, bool(redelivered), header, body)))
+                last = answers[-1]
+                left = unpack_from(">I", last[1], len(last[1]) - 4)[0] if last[0] == methods.GET_OK else 0
+                self._left[source] = left
         return found
 
-    def _ask_for_returned(self, session: Session, queues: Sequence[str], n: int, found: list[Found]) -> None:
-        for queue in queues:
-            source = self._returned.get(queue)
-            if source is not None and source not in self.pushes.passing:
-                self._ask(session, source, queue, n, found)
-
-    def _ask(self, session: Session, source: str, queue: str, n: int, found: list[Found]) -> None:
-        """Ask the server's queue `source` for messages of `queue` until there are `n`, or no more."""
-        frame = self._gets.get(source)
-        if frame is None:
-            frame = self._gets[source] = methods.get(1, source)
-        # Asked as often as it is known to have messages.
-        left = self._left.get(source, 0) or 1
-        while left and len(found) < n:
-            count = min(n - len(found), left, MOST)
-            answers = session.call(frame * count, count, time.monotonic() + self._timeout)
-            for method, payload, header, body in answers:
-                if method == methods.GET_OK:
-                    tag, redelivered = unpack_from(">QB", payload, 4)
-                    found.append(new_found((session.number, tag, queue, bool(redelivered), header, body)))
-            last = answers[-1]
-            left = unpack_from(">I", last[1], len(last[1]) - 4)[0] if last[0] == methods.GET_OK else 0
-            self._left[source] = left
+    def _returns(self, queues: Sequence[str]) -> list[str]:
+        """The queues where suspects of these return to."""
+        return [source for source, queue in self._mains.items() if queue in queues]
 
     def _let_push(self, session: Session, queue: str, n: int) -> None:
         """Make consumers that stay for the slots that have none; `n` are free."""
@@ -212,7 +207,7 @@ class Inbox:
         if bell.wait(min(deadline, self._look_at) - time.monotonic()) or time.monotonic() >= deadline:
             return 0
         # Not at once: where there is much to do these would come and go with every slot.
-        pushes.wait_at(session, {self._returned[queue]: queue for queue in queues if queue in self._returned})
+        pushes.wait_at(session, {source: self._mains[source] for source in self._returns(queues)})
         unfilled = n - pushes.on_its_way() if pushes.quota else 0
         if unfilled <= 0:
             bell.wait(deadline - time.monotonic())
@@ -227,6 +222,7 @@ class Inbox:
     def rest(self) -> list[Found]:
         """Let nothing be pushed until the next `take`; what was, to be given back."""
         pushes = self.pushes
+        pushes.rests = True
         session = self.line.alive
         if session is not None:
             pushes.wait_no_more(session)

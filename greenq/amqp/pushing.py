@@ -23,6 +23,8 @@ from pools.bell import Bell
 
 __all__ = ["Found", "Pushes", "new_found"]
 
+MOST = 65_535
+"""Deliveries that the server lets one consumer have out."""
 REMEMBERED = 8
 """Consumers that were cancelled and may still bring what was on its way."""
 
@@ -54,7 +56,8 @@ class Pushes:
         brought: by queue, what has come and nobody has taken yet.
         passing: by the server's queue, the consumer that waits there for one message.
         quota: how many deliveries those that stay may have out together.
-        refuses: whether everything goes back that comes.
+        rests: whether nobody is to wait for more.
+        refuses: whether everything goes back that comes from consumers that were cancelled.
         listeners: those who wait for something to come.
     """
 
@@ -73,7 +76,7 @@ class Pushes:
         self.brought: dict[str, deque[Found]] = {}
         self.passing: dict[str, str] = {}
         self.quota = 0
-        self.refuses = False
+        self.rests = self.refuses = False
         self.listeners: list[Bell] = []
 
     def begin(self, number: int) -> None:
@@ -99,7 +102,7 @@ class Pushes:
         """
         frames = []
         with self._lock:
-            if session.number != self._number:
+            if self.rests or session.number != self._number:
                 return  # somebody else has begun a new one, where nothing waits yet
             # Passing ones that were cancelled before bring nothing any more; if one does, it goes back.
             live = {*self.passing.values(), *self._staying, *self._former}
@@ -119,8 +122,9 @@ class Pushes:
         Raises:
             Failure: the connection was lost.
         """
+        more = min(more, MOST)
         with self._lock:
-            if session.number != self._number:
+            if self.rests or session.number != self._number:
                 return
             tag = f"greenq-{next(self._names)}"
             self._queues[tag] = queue
@@ -162,6 +166,17 @@ class Pushes:
 
     # ── what came ────────────────────────────────────────────────────────────────────────────────────────
 
+    def take(self, number: int, queue: str, most: int) -> list[Found]:
+        """Hand over what came first, of this session."""
+        found: list[Found] = []
+        with self._lock:
+            brought = self.brought.get(queue)
+            while brought and len(found) < most:
+                one = brought.popleft()
+                if one.session == number:
+                    found.append(one)
+        return found
+
     def overflow(self) -> list[Found]:
         """Hand over all that has come."""
         with self._lock:
@@ -194,9 +209,10 @@ class Pushes:
             stays = tag in self._staying
             # Noted also if it goes back: an acknowledgement of all up to a later tag must not meet it.
             self._ledger.arrived(session.number, number, stays)
-            unwanted = queue is None or self.refuses
+            unwanted = queue is None
             if not stays:
                 passes = tag in self.passing.values()
+                unwanted = unwanted or (self.refuses and not passes)
                 if passes:
                     self.passing = {source: other for source, other in self.passing.items() if other != tag}
                 # It was on its way when its consumer was cancelled, and nobody has room for it.

@@ -163,8 +163,13 @@ class Settler:
                     frames.append(methods.nack(1, held.tag))
                     ledger.forget((held.tag,))
                     ledger.gave_back(held.key)
-                for tag, multiple in ledger.ends(acks):
-                    frames.append(methods.ack_main(tag, multiple, 0xCE))
+                if len(acks) == 1:
+                    [tag] = acks
+                    ledger.tags.pop(tag, None)
+                    frames.append(methods.ack_main(tag, False, 0xCE))
+                else:
+                    for tag, multiple in ledger.ends(acks):
+                        frames.append(methods.ack_main(tag, multiple, 0xCE))
                 frames.append(BARRIER)
                 # Sent under the lock: an acknowledgement of all up to a tag must not overtake another's.
                 # The answer to the last frame comes after all before it were done.

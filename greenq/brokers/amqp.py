@@ -164,7 +164,7 @@ class AmqpBroker(Broker):
         """Let nothing be pushed until the next fetch, and others have what was."""
         found = self._inbox.rest()
         # Where the connection is lost the server has them back already.
-        with suppress(Failure, BrokerError):
+        with suppress(Failure, GreenqError):
             self._receiver.leave(found, time.monotonic() + min(self._timeout, LEAVING))
 
     def settle(self, settlements: Sequence[Settlement], timeout: float) -> list[bool]:
