@@ -117,8 +117,8 @@ class Ledger:
         if key is None:
             return None
         with self.lock:
-            if key in self._finished:
-                return "ended"
+            if self._finished.pop(key, self) is None:
+                return "ended"  # remembered again should its acknowledgement be lost too
             held = self._orphans.pop(key, None)
             if held is None or session != self._session:
                 return None

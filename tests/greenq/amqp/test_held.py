@@ -31,6 +31,17 @@ def test_what_has_ended_is_known_to_have_ended_when_it_returns() -> None:
     assert ledger.known(2, 1, KEY) == "ended"
 
 
+def test_an_end_is_recognised_once_unless_its_acknowledgement_is_lost_too() -> None:
+    ledger, held = lost()
+    ledger.lose(held, True)
+    assert ledger.known(2, 1, KEY) == "ended"
+    token = ledger.hold(2, 1, "q", KEY)
+    ledger.begin(3)
+    assert ledger.claim([token], [True], alive=True) == [None]
+    assert ledger.known(3, 1, KEY) == "ended"
+    assert ledger.known(3, 2, KEY) is None
+
+
 def test_what_has_returned_is_not_given_up() -> None:
     ledger, held = lost()
     assert ledger.known(2, 7, KEY) == "runs"

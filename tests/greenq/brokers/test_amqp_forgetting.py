@@ -11,6 +11,7 @@ from greenq import GreenQ
 from greenq.amqp.failures import Failure
 from greenq.brokers.amqp import AmqpBroker
 from greenq.message import Depth
+from greenq.testing.messages import take
 from greenq.worker.worker import Worker
 from pools import table
 from tests.rabbit import shared_rabbit
@@ -53,6 +54,7 @@ class Shop:
             line.latest.connection.abort(Failure("the test ended it"))
             self.gate.set()
             until(lambda: self.worker.stats()["lost_leases"] == len(ids), "the loss of their leases")
+        until(lambda: not self.broker._ledger._finished, "their return")
         until(lambda: self.broker.depth()[QUEUE] == Depth(), "the end of what came back")
 
     def close(self) -> None:
@@ -73,3 +75,15 @@ def test_nothing_stays_of_what_has_come_back(shop: Shop) -> None:
     shop.end_without_connection(*map(str, range(30)))
     assert len(shop.began) == 30
     assert not shop.worker._consumer.suspects._reruns._refused
+
+
+def test_another_message_with_the_same_id_is_no_redelivery_of_what_has_come_back(shop: Shop) -> None:
+    """It was in flight as its process died, and no result says that it has ended: it must run."""
+    victim = AmqpBroker(shop.url)
+    victim.lease("victim", 60.0)
+    shop.send("daily")
+    take(victim, 1, [QUEUE])
+    shop.end_without_connection("daily")
+    victim.close()
+    until(lambda: shop.began == ["daily", "daily"], "its run")
+    until(lambda: shop.broker.depth()[QUEUE] == Depth(), "its acknowledgement")
