@@ -13,8 +13,8 @@ from pools import native
 
 __all__ = ["Held", "Ledger"]
 
-REMEMBERED = 100_000
-"""Ends of deliveries that are remembered in case the server sends them again."""
+REMEMBERED = 20_000
+"""Ends of deliveries that are remembered in case the server sends them again: more than can wait in a worker."""
 
 Token = tuple[str, int, int]
 """Which ledger, and what the delivery was first called: session and tag."""
