@@ -14,7 +14,7 @@ from pools import native
 __all__ = ["Held", "Ledger"]
 
 REMEMBERED = 20_000
-"""Ends of deliveries that are remembered in case the server sends them again: more than can wait in a worker."""
+"""Ends of deliveries that are remembered in case the server sends them again: no worker can have more."""
 
 Token = tuple[str, int, int]
 """Which ledger, and what the delivery was first called: session and tag."""
