@@ -44,6 +44,11 @@ def test_the_world_is_recognized() -> None:
     native.Signal().wait(0.01)
     hub = current_hub()
     assert (hub[0] if hub else "plain") in WORLD
+    assert native.is_native() == (WORLD == "plain")
+
+
+def test_a_native_thread_may_block_in_every_world() -> None:
+    assert native.run(native.is_native)
 
 
 def test_a_signal_set_by_a_native_thread_ends_the_wait_while_others_run() -> None:
