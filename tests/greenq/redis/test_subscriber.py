@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -188,3 +190,40 @@ def test_many_threads_wait_in_turns_and_each_gets_its_own(store: RedisStore, wor
         thread.join(2 * PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
+
+
+GREEN = """
+import sys
+from pools.patching import patch
+patch(sys.argv[1])
+import threading
+from greenq.results.redis import RedisStore
+from greenq.testing.payloads import decode, encode, encoded
+
+store, worker = RedisStore(sys.argv[2], encode, decode), RedisStore(sys.argv[2], encode, decode)
+found = {}
+
+def wait(name):
+    for id, result in store.wait([name], 60).items():
+        found[id] = result.value
+
+names = [str(number) for number in range(30)]
+threads = [threading.Thread(target=wait, args=(name,)) for name in names]
+for thread in threads:
+    thread.start()
+while len(store._waiters.all()) < 30:  # they let this one go on
+    threading.Event().wait(0.01)
+worker.put([encoded(worker, name, value=name) for name in names], 60)
+for thread in threads:
+    thread.join(60)
+assert found == {name: name for name in names}, found
+store.close()
+worker.close()
+"""
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_green_threads_that_wait_let_the_others_go_on(url: str, library: str) -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", GREEN, library, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
