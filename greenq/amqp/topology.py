@@ -24,7 +24,7 @@ LEVELS = 30
 """Delay queues of one queue at most: together eight years."""
 LONGEST_WAIT = TICK * ((1 << LEVELS) - 8)
 """Seconds that a message can wait in one go."""
-TRIAL_LASTS = 0.75
+TRIAL_LASTS = 0.6
 """Seconds after which the server moves what nobody holds from a trial queue to where workers look first: long
 enough to take a copy that was just sent, and how long what dies right after may take to return."""
 RETURNED_LASTS = 10.0
