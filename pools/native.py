@@ -285,8 +285,6 @@ class _Job:
             self.value = self.context.run(self.fn, *self.args)
         except BaseException as error:
             self.error = error
-        finally:
-            self.ended.set()
 
 
 class _Runners:
@@ -317,9 +315,11 @@ class _Runners:
         while True:
             job = self._jobs.get()
             job.run()
-            del job  # or the last call's arguments and result would live as long as this thread is idle
+            # Free before its caller is told, which may put the next at once: that needs no other thread.
             with self._lock:
                 self._waiting -= 1
+            job.ended.set()
+            del job  # or the last call's arguments and result would live as long as this thread is idle
 
 
 _runners = _Runners()

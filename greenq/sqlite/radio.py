@@ -51,7 +51,7 @@ class SqliteRadio(Radio):
         self._database = database
         self._ears: list[tuple[str, Callable[[Post], None]]] = []
         self._running = False
-        self._closed = False
+        self._closing = native.Signal()
 
     # ── saying ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,13 +81,12 @@ class SqliteRadio(Radio):
 
     def _run(self, last: int) -> None:
         away = False
-        while not self._closed:
-            native.Signal().wait(LOOK_EVERY)
+        while not self._closing.wait(LOOK_EVERY):
             try:
                 found = self._database.read(partial(since, last=last), TIMEOUT)
                 away = False
             except (Failure, ConfigError) as error:
-                if not away and not self._closed:
+                if not away and not self._closing.is_set:
                     log.warning("remote control hears nothing for now: %s", error)
                 away = True
                 continue
@@ -115,7 +114,7 @@ class SqliteRadio(Radio):
         return found
 
     def close(self) -> None:
-        self._closed = True
+        self._closing.set()
 
 
 class SqliteBox(ReplyBox):
