@@ -107,16 +107,20 @@ class Receiver:
         Raises:
             Failure: the connection was lost, and with it what was pushed.
         """
-        refused: list[Settlement] = []
+        settlements: list[Settlement] = []
         for one in found:
-            token = self._ledger.hold(one.session, one.tag, one.queue, None)
-            delivery = Delivery(None, one.queue, token)
+            delivery, state = Delivery(None, one.queue, None), None
             with suppress(Unreadable):
                 delivery.message, _, notes = unpack(one.queue, one.header, one.body)
                 delivery.attempts = max(attempts_of(notes), int(one.redelivered))
-            refused.append(Settlement(delivery, Verdict.REQUEUE))
-        if refused:
-            self._settler.settle(refused, deadline)
+                if delivery.attempts:
+                    state = self._ledger.known(one.session, one.tag, key_of(delivery.message))
+            if state == "runs":
+                continue  # here, and is settled with this delivery
+            delivery.token = self._ledger.hold(one.session, one.tag, one.queue, None)
+            settlements.append(Settlement(delivery, Verdict.ACK if state == "ended" else Verdict.REQUEUE))
+        if settlements:
+            self._settler.settle(settlements, deadline)
 
     def _put_away(self, aside: list[Settlement]) -> None:
         if aside:

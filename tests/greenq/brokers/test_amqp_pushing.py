@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 
@@ -181,6 +182,20 @@ class TestLosses:
             assert not found & set(ids(held))
             found |= set(ids(held))
         assert found == set(ids_of(500))
+
+    def test_what_runs_here_is_not_left_to_others(self, broker: AmqpBroker, other: AmqpBroker) -> None:
+        broker.publish(many(5), PATIENCE)
+        held = take(broker, 5)
+        session = broker._inbox.line.alive
+        shared_rabbit().cut()
+        until(lambda: session is None or session.lost is not None, "the loss")
+        broker._inbox._look_at = math.inf  # a round trip in which they would be taken
+        assert broker.fetch(["q"], SLOTS, 0.0) == []
+        # From here on the hub does something else, and the five are pushed to this process again.
+        until(lambda: broker.depth()["q"].leased == 5, "their recognition")
+        assert other.fetch(["q"], SLOTS, 1.5) == []
+        assert settle(broker, held, Verdict.ACK) == [True] * 5
+        until(lambda: broker.depth()["q"] == Depth(), "the end")
 
     def test_a_queue_that_was_deleted_is_made_again(self, broker: AmqpBroker) -> None:
         assert broker.fetch(["q"], SLOTS, 0.3) == []
