@@ -8,6 +8,7 @@ bring, and the server need not be asked for every message, which costs it more t
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,6 +26,8 @@ __all__ = ["Found", "Pushes", "new_found"]
 
 MOST = 65_535
 """Deliveries that the server lets one consumer have out."""
+NEGLECTED = 0.5
+"""Seconds after which what nobody has taken is to be left to others."""
 REMEMBERED = 8
 """Consumers that were cancelled and may still bring what was on its way."""
 
@@ -73,6 +76,7 @@ class Pushes:
         self._staying: list[str] = []
         self._former: deque[str] = deque(maxlen=REMEMBERED)
         self._seen: set[int] = set()
+        self._looked = 0.0
         self.brought: dict[str, deque[Found]] = {}
         self.passing: dict[str, str] = {}
         self.quota = 0
@@ -87,6 +91,7 @@ class Pushes:
             self.passing.clear()
             self._queues.clear()
             self._staying.clear()
+            self._seen.clear()
             self.quota = 0
 
     # ── asking for it ────────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +195,11 @@ class Pushes:
             return {queue: len(brought) for queue, brought in self.brought.items() if brought}
 
     def neglected(self) -> bool:
-        """Whether what came first is still what it was at the last look: nobody takes it."""
+        """Whether what came first is still what it was a look, and half a second, ago: nobody takes it."""
+        now = time.monotonic()
+        if now - self._looked < NEGLECTED:
+            return False  # a connection with much to do looks more often
+        self._looked = now
         with self._lock:
             first = {brought[0].tag for brought in self.brought.values() if brought}
             same, self._seen = bool(first & self._seen), first

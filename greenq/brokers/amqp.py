@@ -193,8 +193,8 @@ class AmqpBroker(Broker):
         self._open()
         if process != self._process:
             return 0
+        self._leave_to_others()
         with _translation:
-            self._inbox.rest()
             held, tags = self._ledger.all()
             self._settler.give_back(tags, time.monotonic() + self._timeout)
         return len(held)

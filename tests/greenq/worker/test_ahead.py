@@ -174,13 +174,19 @@ def test_all_of_it_is_given_back(make: Callable[..., Ahead], clock: Clock, retur
     assert not own.deliveries()
 
 
-def test_of_what_waits_in_the_pool_only_the_consumers_own_is_given_back(
-    make: Callable[..., Ahead], clock: Clock, returned: list[Any]
-) -> None:
+def lining_up(make: Callable[..., Ahead], clock: Clock) -> tuple[Ahead, Slots]:
+    """One that lets calls wait in its pool, as the tasks before were short."""
     slots = Slots()
     own = make(slots)
     while not slots.lined_up:
         work(own, slots, clock, SHORT)
+    return own, slots
+
+
+def test_of_what_waits_in_the_pool_only_the_consumers_own_is_given_back(
+    make: Callable[..., Ahead], clock: Clock, returned: list[Any]
+) -> None:
+    own, slots = lining_up(make, clock)
     others, running, waiting = (
         Call(len, (), done, Run(Delivery(None, "q", n), None)) for n, done in enumerate((repr, print, print))
     )
@@ -194,10 +200,7 @@ def test_of_what_waits_in_the_pool_only_the_consumers_own_is_given_back(
 def test_what_waits_in_the_pool_is_given_back_though_none_may_line_up_any_more(
     make: Callable[..., Ahead], clock: Clock, returned: list[Any]
 ) -> None:
-    slots = Slots()
-    own = make(slots)
-    while not slots.lined_up:
-        work(own, slots, clock, SHORT)
+    own, slots = lining_up(make, clock)
     behind = Call(len, (), print, Run(Delivery(None, "q", "behind"), None))
     slots.waiting, slots.busy = [behind], 2
     clock.now += LONG
