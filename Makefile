@@ -17,6 +17,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --retries 5
 
 export PYTHONUNBUFFERED := 1
 export DEBIAN_FRONTEND := noninteractive
+# Workers start as installed ones do, from what is compiled already, whatever the machine's own environment says.
+export PYTHONDONTWRITEBYTECODE :=
 # What tests write goes to memory where there is room: many that sync a slow disk at once wait for each other.
 export PYTEST_DEBUG_TEMPROOT ?= $(shell (( $$(df --output=avail /dev/shm 2>/dev/null | tail -1) > 4000000 )) \
 	&& echo /dev/shm || echo $${TMPDIR:-/tmp})

@@ -84,6 +84,8 @@ class Place:
         return {
             **kept,
             "PYTHONPATH": str(ROOT),
+            # Peers are installed, and so compiled; greenq must not be compiled at each start either.
+            "PYTHONDONTWRITEBYTECODE": "",
             CONCURRENCY: str(job.concurrency),
             INSIDE: "1",
             REDIS: self.redis or "",

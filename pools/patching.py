@@ -6,6 +6,7 @@ next to nothing itself.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import sys
@@ -122,8 +123,26 @@ def _patch_gevent() -> None:
     with warnings.catch_warnings():
         # It warns of any early import of ssl; `_refuse_late` has looked at whether that does harm.
         warnings.simplefilter("ignore", monkey.MonkeyPatchWarning)
-        monkey.patch_all()
+        with _entry_points_read_once():
+            monkey.patch_all()
     hub.Hub.threadpool_size = max(hub.Hub.threadpool_size, RESOLVERS)
+
+
+@contextlib.contextmanager
+def _entry_points_read_once() -> Iterator[None]:
+    """Keep what the installed packages offer, which gevent asks for with each of the 25 things it patches.
+
+    Each time it would read a file of every package: with 160 of them a tenth of a second at every start.
+    """
+    from importlib import metadata  # only now: it imports sockets
+
+    ask = metadata.entry_points
+    place = vars(metadata)
+    place["entry_points"] = ask().select
+    try:
+        yield
+    finally:
+        place["entry_points"] = ask
 
 
 def _refuse_late(chosen: str) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("pools", "greenq")
 
 LAYERS = (
-    {"closing", "errors", "shortrepr"},
+    {"closing", "errors", "locating", "shortrepr"},
     {"config"},
     {"chords", "exchanges", "message", "radio"},
     {"codecs"},

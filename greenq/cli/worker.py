@@ -81,7 +81,7 @@ def worker(config: str | None, burst: bool, **given: Any) -> None:
     from greenq.cli import loading
     from greenq.config import load
     from greenq.errors import AppError
-    from greenq.loading import find
+    from greenq.locating import find
     from greenq.worker.supervision.command import launch
 
     chosen = overrides(given)

@@ -60,6 +60,8 @@ class Command:
             "GREENQ_RESULTS_URL": site.results,
             "CHAOS_LEDGER": str(site.ledger),
             "PYTHONPATH": str(ROOT),
+            # An installed package is compiled: a restart must not wait for that.
+            "PYTHONDONTWRITEBYTECODE": "",
         }  # fmt: skip
         if failpoint is not None:
             self._environment["CHAOS_FAILPOINT"] = str(failpoint)

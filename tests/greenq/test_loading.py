@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from greenq.errors import AppError, ConfigError
-from greenq.loading import find, load_app
+from greenq.loading import load_app
+from greenq.locating import find
 
 APP = "from greenq import GreenQ\n{name} = GreenQ('{main}', broker='memory://a')\n"
 

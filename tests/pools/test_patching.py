@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,23 @@ def test_modules_that_only_import_the_standard_library_are_no_obstacle() -> None
 
 def test_an_unknown_pool_is_named_with_what_is_meant() -> None:
     assert "did you mean 'gevent'?" in try_to_patch("gevnt")
+
+
+def test_what_other_packages_hang_into_patching_is_called(tmp_path: Path) -> None:
+    (tmp_path / "hook.py").write_text("def seen(event):\n    print('seen:', type(event).__name__)\n")
+    package = tmp_path / "hook-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: hook\nVersion: 1\n")
+    names = ("will_patch_all", "did_patch_all", "did_patch_builtins")
+    lines = [f"[gevent.plugins.monkey.{name}]\nhook = hook:seen\n" for name in names]
+    (package / "entry_points.txt").write_text("".join(lines))
+    said = try_to_patch("gevent", f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n").splitlines()
+    assert said[-1] == "unpatched: []"
+    assert next(line for line in said if line.startswith("seen:")) == "seen: GeventWillPatchAllEvent"
+    assert "seen: GeventDidPatchAllEvent" in said
+
+
+def test_packages_are_read_as_before_once_it_is_done() -> None:
+    before = "from importlib import metadata\nask = metadata.entry_points\nimport atexit\n"
+    before += "atexit.register(lambda: print(metadata.entry_points is ask))\n"
+    assert try_to_patch("gevent", before).splitlines() == ["unpatched: []", "True"]

@@ -48,6 +48,21 @@ def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> Non
     assert [module for module in modules if module.startswith("pools")] == []
 
 
+def test_the_worker_command_imports_no_application_before_it_becomes_the_supervisor(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LIGHT, "worker", "-A", "no_such_module"],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    *said, last = done.stderr.splitlines()
+    assert "there is no module no_such_module" in said[0]
+    assert {"greenq.locating", "greenq.config"} <= set(last.split())
+    assert {"greenq.app", "greenq.worker.worker", "gevent"} & set(last.split()) == set()
+
+
 def test_importing_the_package_imports_no_click_and_no_lock(tmp_path: Path) -> None:
     code = (
         "import sys; before = set(sys.modules); import greenq.cli; print(*sorted(set(sys.modules) - before))"
