@@ -138,6 +138,9 @@ def _usage_line(mistake: click.UsageError, manual: str) -> str:
     if isinstance(mistake, click.NoSuchOption):
         near = sorted(mistake.possibilities or [])
         hint = f"did you mean {' or '.join(near)}?" if near else f"{manual} lists the options"
+        if not near and mistake.ctx and mistake.ctx.parent is None:
+            # Celery's command takes its application before the command's name.
+            hint = "options follow the command's name, as in greenq worker -A shop.tasks"
         return f"there is no option {mistake.option_name}: {hint}"
     if mistake.ctx and isinstance(mistake.ctx.command, click.Group):
         known = mistake.ctx.command.list_commands(mistake.ctx)

@@ -121,6 +121,8 @@ ON_THE_COMMAND_LINE = [
     Mistake("unknown command", ["there are worker, call"], ["florp"]),
     Mistake("group without a command", ["say what: list, pause, purge, resume"], ["queues"]),
     Mistake("option misspelled", ["--concurency", "did you mean --concurrency"], worker("--concurency", "5")),
+    Mistake("option before the command, as Celery has it", ["no option -A", "greenq worker -A shop.tasks"],
+            ["-A", "shop.tasks", "worker"]),
     Mistake("option without its value", ["--pool", "requires an argument"], ["worker", "--pool"]),
     Mistake("word for a number, as option", ["--concurrency", "ten"], worker("-c", "ten")),
     Mistake("unknown unit, as option", ["--time-limit", "write 10m"], worker("--time-limit", "10min")),
