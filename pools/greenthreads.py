@@ -38,7 +38,7 @@ SLICE = 0.010
 """Seconds that calls may run on end before the hub looks at its sockets and timers."""
 
 KEEP = 64
-"""Idle green threads beyond these are let go, half of them each second."""
+"""Idle green threads beyond these that were not needed for a second are let go, half of them each second."""
 
 
 class GreenThreads(Pool):
@@ -73,6 +73,8 @@ class GreenThreads(Pool):
         """How often the hub got control back from a green thread; a call that sees it change has blocked."""
         self._until = 0.0
         self._trimming = False
+        self._spare = 0
+        """How many idle green threads nobody has needed since it was last looked at."""
         self._context = contextvars.copy_context()
 
     def _wake(self) -> None:
@@ -108,8 +110,10 @@ class GreenThreads(Pool):
                 # Not with `soon`: gevent makes many such calls in a row before it looks at anything else.
                 self._resting = True
                 self._hub.later(0, self._go_on, keep_alive=True)
+        self._spare = min(self._spare, len(idle))
         if len(idle) > KEEP and not self._trimming:
             self._trimming = True
+            self._spare = len(idle)
             self._hub.later(1.0, self._trim, keep_alive=False)
         while self._enders:
             self._enders.popleft().wake()
@@ -210,12 +214,13 @@ class GreenThreads(Pool):
         return not thread.dead and not self._closed and thread in self._threads
 
     def _trim(self) -> None:
-        """Let go of half of the idle green threads that a burst has left."""
-        excess = (len(self._idle) - KEEP + 1) // 2
+        """Let go of half of the idle green threads that a burst has left, and none that waves need again."""
+        excess = (self._spare - KEEP + 1) // 2
         if excess > 0:
             self._threads.difference_update(self._idle[:excess])
             del self._idle[:excess]
-        self._trimming = len(self._idle) > KEEP
+        self._spare = len(self._idle)
+        self._trimming = self._spare > KEEP
         if self._trimming:
             self._hub.later(1.0, self._trim, keep_alive=False)
 

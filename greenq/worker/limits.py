@@ -25,6 +25,8 @@ log = logging.getLogger("greenq.limits")
 
 LOOK_EVERY = 0.1
 """Seconds between looks while something with a limit runs: how late a limit may be."""
+SHARE = 100
+"""A look takes one of so many parts of the time at most: where thousands run, limits may be later."""
 CLEANUP = 3.0
 """Seconds that ``finally`` blocks and hooks have after the hard limit, until they are ended too."""
 DEAF = 1.0
@@ -73,7 +75,10 @@ class Limits:
             # What was over in time, but could not run, gets its turn before it is judged.
             if self._pool.now() > due + LATE and self._stopping.wait(LOOK_EVERY):
                 return
-            pause = LOOK_EVERY if self._look() or self._limited else REST
+            began = self._pool.now()
+            pause = REST
+            if self._look() or self._limited:
+                pause = min(max(LOOK_EVERY, SHARE * (self._pool.now() - began)), REST)
 
     def look_always(self) -> None:
         """A task may have a limit now without its message saying so."""

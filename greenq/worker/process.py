@@ -16,8 +16,8 @@ from greenq.worker.supervision.handover import EXIT_MISTAKE, EXIT_UNAVAILABLE, t
 
 __all__ = ["main"]
 
-COLLECT_AFTER = 10_000
-"""Containers made and not freed again before the collector looks at the youngest."""
+COLLECT_AFTER, COLLECT_AFTER_PER_SLOT = 10_000, 10
+"""Containers made and not freed again before the collector looks at the youngest; for each slot, if more."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -63,7 +63,6 @@ def run(spec: dict[str, Any]) -> int:
     line = Line(spec["line"])
 
     app = load_app(spec["app"])
-    spare_the_collector()
     app.override(overrides(spec), spec["config"])
     require_same_pool(pool, app.settings.worker.pool)
     require_same_processes(spec["processes"], app.settings.worker.processes)
@@ -79,6 +78,7 @@ def run(spec: dict[str, Any]) -> int:
         overrides=overrides(spec),
         config=spec["config"],
     )
+    spare_the_collector(worker.pool.capacity)
     if not app.set_up_logs():
         logs.setup(app.settings.log, worker.node)
     worker.on_finish = listener.post
@@ -99,7 +99,7 @@ def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def spare_the_collector() -> None:
+def spare_the_collector(slots: int) -> None:
     """Let the garbage collector look at what tasks make, not again and again at what was imported.
 
     A message in flight holds a few containers; with the standard thresholds a thousand of them set off
@@ -109,7 +109,7 @@ def spare_the_collector() -> None:
 
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    gc.set_threshold(max(COLLECT_AFTER, COLLECT_AFTER_PER_SLOT * slots), 20, 20)
 
 
 def patch(spec: dict[str, Any]) -> str:

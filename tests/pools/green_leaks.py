@@ -201,6 +201,19 @@ def test_idle_green_threads_are_let_go_after_a_burst() -> None:
     assert until(pool, lambda: green_threads() < 20)
 
 
+def test_what_waves_need_again_and_again_is_kept_between_them() -> None:
+    with create(LIBRARY, 1000) as pool:
+        until_kept = time.monotonic() + 4
+        while time.monotonic() < until_kept:
+            gate = Signal()
+            calls = [pool.spawn(gate.wait, 60) for _ in range(1000)]
+            assert until(pool, lambda calls=calls: all(call.started for call in calls))
+            gate.set()
+            run_all(pool, *calls)
+            assert green_threads() > 900
+            pool.sleep(0.1)
+
+
 def test_short_calls_do_not_keep_others_from_running() -> None:
     def spin() -> None:
         sum(range(2000))
