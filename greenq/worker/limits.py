@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 
 from greenq.brokers.base import Broker
@@ -75,10 +76,9 @@ class Limits:
             # What was over in time, but could not run, gets its turn before it is judged.
             if self._pool.now() > due + LATE and self._stopping.wait(LOOK_EVERY):
                 return
-            began = self._pool.now()
-            pause = REST
+            pause, used = REST, time.thread_time()  # others may run meanwhile, which is no time of ours
             if self._look() or self._limited:
-                pause = min(max(LOOK_EVERY, SHARE * (self._pool.now() - began)), REST)
+                pause = min(max(LOOK_EVERY, SHARE * (time.thread_time() - used)), REST)
 
     def look_always(self) -> None:
         """A task may have a limit now without its message saying so."""

@@ -1,15 +1,18 @@
-"""Limits that the pool or the broker could not keep are said at the start."""
+"""Limits that the pool or the broker could not keep are said at the start; looking for them takes little."""
 
 from __future__ import annotations
 
 import logging
+import time
+from typing import Any
 
 import pytest
 
 from greenq import GreenQ
 from greenq.errors import ConfigError
 from greenq.worker.handlers import handlers_of
-from greenq.worker.limits import refuse_limits_beyond, warn_of_endless
+from greenq.worker.limits import Limits, refuse_limits_beyond, warn_of_endless
+from pools.table import create
 
 
 def check(longest: float | None, **options: float | bool) -> None:
@@ -45,3 +48,31 @@ def test_nothing_is_said_where_the_broker_waits_for_ever(caplog: pytest.LogCaptu
     check(None, time_limit=1e6)
     check(None)
     assert caplog.text == ""
+
+
+class Crowd:
+    """So many running calls that going through them takes 5 ms."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def running(self) -> list[Any]:
+        self.looks += 1
+        end = time.thread_time() + 0.005
+        while time.thread_time() < end:
+            pass
+        return []
+
+
+def test_where_very_many_run_the_looks_become_rarer() -> None:
+    app = GreenQ("shop", broker="memory://limits", results=None)
+    app.task(name="shop.work", time_limit=60)(len)
+    crowd: Any = Crowd()
+    with create("threads", 1) as pool:
+        limits = Limits(pool, crowd, handlers_of(app.tasks, lambda fn: fn, False).values())
+        service = pool.service(limits.run, "limits")
+        pool.sleep(1.8)
+        limits.stop()
+        assert service.join(60)
+    app.close()
+    assert 1 <= crowd.looks <= 6  # every 0.5 s, where it would be every 0.1
