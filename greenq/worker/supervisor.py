@@ -137,6 +137,7 @@ class Supervisor:
             say(f"worker {place.index} could not be started ({error})")
             return None
         self._gone = []
+        self._lookout.due = self._lookout.due or time.monotonic()
         self._selector.register(child.line, selectors.EVENT_READ, lambda: self._hear(place, child))
         return child
 

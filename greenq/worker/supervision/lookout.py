@@ -25,7 +25,7 @@ from greenq.worker.supervision.undertaking import Undertaking
 __all__ = ["Lookout"]
 
 LOOK_EVERY, LOOK_AGAIN = 0.2, 0.1
-"""Seconds between looks at workers that are up; and while one of them is silent."""
+"""Seconds between looks at workers; and while one of them is silent."""
 SILENT_AFTER = 0.3
 """Seconds without a beat, which comes every 0.15 s, after which the process is looked at."""
 FROZEN_AFTER = 0.55
@@ -72,7 +72,7 @@ class Lookout:
         self._spec = spec
         self._watches: dict[Child, Watch] = {}
         self.due: float | None = None
-        """When the next look is due, on the clock of `time.monotonic()`; None while nobody is up."""
+        """When the next look is due, on the clock of `time.monotonic()`; None while nobody is there."""
 
     def look(self, places: Iterable[Place]) -> None:
         """Look at everybody there, if it is time to."""
@@ -82,12 +82,14 @@ class Lookout:
         watches, self.due = self._watches, None
         self._watches = {}
         for index, child in [(place.index, child) for place in places for child in place.children()]:
+            # Also while it starts and has no beat: what it runs first can keep it from saying that it is up.
+            pause = LOOK_EVERY
             if child.page.beat:
                 watch = watches.pop(child) if child in watches else Watch(index, child, self._spec)
                 self._watches[child] = watch
                 watch.look(now)
                 pause = LOOK_AGAIN if watch.silent else LOOK_EVERY
-                self.due = min(self.due or now + pause, now + pause)
+            self.due = min(self.due or now + pause, now + pause)
         for watch in watches.values():
             watch.close()
 

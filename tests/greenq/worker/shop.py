@@ -12,8 +12,17 @@ import threading
 import time
 
 from greenq import GreenQ, Ignore, Reject, SoftTimeLimitExceeded
+from greenq.signals import worker_ready
 
 app = GreenQ("shop")
+
+
+if "SHOP_LINGERS" in os.environ:
+
+    @worker_ready.connect(weak=False)
+    def linger(**_):
+        """Let tasks begin before the worker says that it is up."""
+        time.sleep(1)
 
 
 def note(path: str, text: str) -> None:

@@ -88,6 +88,15 @@ def test_what_never_yields_fails_at_its_hard_limit_and_nothing_else_does(anywher
     assert "holds the interpreter's lock" in output
 
 
+@pytest.mark.parametrize("culprit", ["endless", "catastrophe"])
+def test_what_never_yields_before_its_worker_is_up_ends_too(shop: Shop, culprit: str) -> None:
+    result = shop.send(culprit, shop.ledger, culprit)
+    worker = shop.worker(*GREEN, env={"SHOP_LINGERS": "1"}, ready=False)
+    find_end(result)
+    assert shop.lines() == [f"start {culprit}"]
+    assert f"shop.{culprit}[{result.id}] was ended at its hard time limit of 1 s" in worker.output
+
+
 def test_that_holds_for_eventlet(shop: Shop) -> None:
     check_culprits_and_neighbours(shop, "endless", "catastrophe", options=("-P", "eventlet", "-c", "20"))
 
