@@ -24,6 +24,8 @@ log = logging.getLogger("greenq.blocked")
 
 LOOK_EVERY = 0.15
 """Seconds between looks."""
+BEGUN_WITHIN = 5.0
+"""Seconds that the looking thread may take to begin, on a machine that has much else to do."""
 REPORT_AFTER = 0.45
 """Seconds without breath after which it is said what runs: with the looks' own time, within a second."""
 LEAST_USED = 0.15
@@ -52,6 +54,7 @@ class Blocked:
         self._who = who
         self._page = page
         self._stopping = Signal()
+        self._begun = Signal()
         self._thread: NativeThread | None = None
         self._looked_at: tuple[int, float] | None = None
         """The thread that blocks, and its processor time when it was first looked at."""
@@ -63,11 +66,16 @@ class Blocked:
         self._say_at = 0.0
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look, and return once that has begun.
+
+        A task that holds the interpreter's lock from then on is found by the thread that no longer beats, and
+        the supervisor must know which that is.
+        """
         if self._page is not None:
             self._page.show_stack_at(STACK_SIGNAL)
             self._page.beat = time.monotonic()
         self._thread = start(self._run, "greenq-blocked")
+        self._begun.wait(BEGUN_WITHIN)
 
     def stop(self) -> None:
         """End the duty."""
@@ -79,6 +87,7 @@ class Blocked:
         me = current()
         if self._page is not None and me is not None:
             self._page.watcher = me.native_id
+        self._begun.set()
         try:
             while not self._stopping.wait(LOOK_EVERY):
                 self._look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from greenq.worker.consumer import Run
 from greenq.worker.duties.blocked import Blocked
 from greenq.worker.limits import warn_of_untold
 from greenq.worker.page import Page
+from pools import native
 from pools.base import Blocking, Call, Features
 from tests.waiting import until
 
@@ -62,6 +64,24 @@ def duty(pool: Pool, page: Page, caplog: pytest.LogCaptureFixture) -> Iterator[B
 def compute(condition) -> None:
     """Wait for it as a task waits that computes: awake."""
     until(lambda: condition() or sum(range(20_000)) < 0)
+
+
+def test_nothing_runs_before_the_supervisor_can_know_who_beats(
+    pool: Pool, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_late(run, name):
+        def late() -> None:
+            time.sleep(0.3)
+            run()
+
+        return native.start(late, name)
+
+    monkeypatch.setattr("greenq.worker.duties.blocked.start", start_late)
+    duty = Blocked(pool, lambda _: ("", ""), page)
+    page.show_stack_at = lambda signum: None
+    duty.start()
+    assert page.watcher
+    duty.stop()
 
 
 def test_a_pool_that_breathes_is_never_talked_of(
